@@ -1,0 +1,30 @@
+//! Pilot gives every agent a permanent, private, reachable address.
+//!
+//! The rooms, from the ground up; a room opens only those below it:
+//!
+//! - [`identity`] names a node: keys, node ID, overlay address, signatures, join tokens.
+//! - [`wire`] turns our messages into bytes and back, and says what kind a datagram is.
+//! - [`punch`] finds and keeps the best path to one peer.
+//! - [`peer`] keeps one remote node: tunnel, allowed source, the table that the fast path reads.
+//! - [`rendezvous`] introduces nodes: the directory machine and the relay machine.
+//! - [`node`] is this machine: owns the peers, decides, answers commands.
+//! - [`tun`], [`udp`], [`datapath`], [`link`], [`firewall`], [`store`], [`services`] do IO and decide nothing.
+//! - [`control`] is what `pilotctl` and the drivers say to `pilotd` over the local socket.
+//! - [`daemon`] wires the rooms together; [`cli`] turns command lines into calls and answers into text.
+
+pub mod cli;
+pub mod control;
+pub mod daemon;
+pub mod datapath;
+pub mod firewall;
+pub mod identity;
+pub mod link;
+pub mod node;
+pub mod peer;
+pub mod punch;
+pub mod rendezvous;
+pub mod services;
+pub mod store;
+pub mod tun;
+pub mod udp;
+pub mod wire;
