@@ -1,0 +1,23 @@
+//! Reading big-endian fields off the front of a slice without ever reaching past its end.
+
+/// Takes the first `N` bytes off the front; `None` leaves the input as it was.
+pub(super) fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = input.split_first_chunk::<N>()?;
+    *input = rest;
+    Some(*head)
+}
+
+/// Takes a byte.
+pub(super) fn take_u8(input: &mut &[u8]) -> Option<u8> {
+    take::<1>(input).map(|[byte]| byte)
+}
+
+/// Takes a big-endian 16-bit number.
+pub(super) fn take_u16(input: &mut &[u8]) -> Option<u16> {
+    take(input).map(u16::from_be_bytes)
+}
+
+/// Takes a big-endian 64-bit number.
+pub(super) fn take_u64(input: &mut &[u8]) -> Option<u64> {
+    take(input).map(u64::from_be_bytes)
+}

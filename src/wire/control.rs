@@ -1,0 +1,165 @@
+//! Control packets: what two nodes say to each other inside their tunnel.
+//!
+//! ```text
+//! IPv6: link-local(sender) → link-local(receiver), next header 253, hop limit 1
+//! 1 Probe         kind 1 | id 8
+//! 2 ProbeAnswer   kind 1 | id 8 | observed path
+//! 3 Ping          kind 1 | id 8
+//! 4 Pong          kind 1 | id 8
+//! 5 Introduction  kind 1 | protobuf pilot.node.v1.Introduction
+//!
+//! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed
+//! ```
+//!
+//! Numbers are big-endian. The tunnel authenticates the sender; whoever opens it compares the
+//! addresses with the peer's and its own. Such packets never come from or go to the TUN device.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::bytes::{take, take_u8, take_u16, take_u64};
+use super::drops::Drop;
+use super::introduction::Introduction;
+use super::packet::{CONTROL, HEADER_LEN, Packet};
+use super::path::{Allocation, Path, RelayAddress};
+use crate::identity::{NodeId, link_local, link_local_node};
+
+/// The most bytes after the kind byte, so that a control packet has at most 1280 bytes.
+pub const MAX_BODY: usize = 1280 - HEADER_LEN - 1;
+
+const PROBE: u8 = 1;
+const PROBE_ANSWER: u8 = 2;
+const PING: u8 = 3;
+const PONG: u8 = 4;
+const INTRODUCTION: u8 = 5;
+const RELAYED: u8 = 0x80;
+
+/// What a control packet says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Does this path work? Answered on the path that it came by.
+    Probe {
+        /// Chosen at random by the prober.
+        id: u64,
+    },
+    /// It does.
+    ProbeAnswer {
+        /// From the probe.
+        id: u64,
+        /// Where the probe came from, as the answerer saw it.
+        observed: Path,
+    },
+    /// Are you there? Answered on the best path.
+    Ping {
+        /// Chosen at random by the asker.
+        id: u64,
+    },
+    /// I am.
+    Pong {
+        /// From the ping.
+        id: u64,
+    },
+    /// The sender's new candidates or tunnel key.
+    Introduction(Introduction),
+}
+
+/// Makes the IPv6 packet that carries `control`: at most 1280 bytes, as every [`Control`] fits.
+pub fn encode(sender: NodeId, receiver: NodeId, control: &Control) -> Vec<u8> {
+    let mut out = vec![0; HEADER_LEN];
+    push_control(&mut out, control);
+    let length = out.len() - HEADER_LEN;
+    out[0] = 0x60;
+    out[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+    out[6] = CONTROL;
+    out[7] = 1;
+    out[8..24].copy_from_slice(&link_local(sender).octets());
+    out[24..40].copy_from_slice(&link_local(receiver).octets());
+    out
+}
+
+/// Reads a control packet: from whom, to whom, and what it says.
+pub fn parse(packet: &[u8]) -> Result<(NodeId, NodeId, Control), Drop> {
+    let packet = Packet::parse(packet)?;
+    if !packet.is_control() {
+        return Err(Drop::MalformedControl);
+    }
+    let sender = link_local_node(packet.source()).ok_or(Drop::WrongSource)?;
+    let receiver = link_local_node(packet.destination()).ok_or(Drop::WrongDestination)?;
+    let control = read_control(packet.payload())?;
+    Ok((sender, receiver, control))
+}
+
+fn push_control(out: &mut Vec<u8>, control: &Control) {
+    let mut push = |kind: u8, id: u64| {
+        out.push(kind);
+        out.extend_from_slice(&id.to_be_bytes());
+    };
+    match control {
+        Control::Probe { id } => push(PROBE, *id),
+        Control::Ping { id } => push(PING, *id),
+        Control::Pong { id } => push(PONG, *id),
+        Control::ProbeAnswer { id, observed } => {
+            push(PROBE_ANSWER, *id);
+            push_path(out, *observed);
+        }
+        Control::Introduction(introduction) => {
+            out.push(INTRODUCTION);
+            out.extend_from_slice(&introduction.encode());
+        }
+    }
+}
+
+fn read_control(payload: &[u8]) -> Result<Control, Drop> {
+    if let [INTRODUCTION, body @ ..] = payload {
+        return Ok(Control::Introduction(Introduction::decode(body)?));
+    }
+    read_fixed(payload).ok_or(Drop::MalformedControl)
+}
+
+fn read_fixed(mut rest: &[u8]) -> Option<Control> {
+    let kind = take_u8(&mut rest)?;
+    let id = take_u64(&mut rest)?;
+    let control = match kind {
+        PROBE => Control::Probe { id },
+        PING => Control::Ping { id },
+        PONG => Control::Pong { id },
+        PROBE_ANSWER => Control::ProbeAnswer { id, observed: read_path(&mut rest)? },
+        _ => return None,
+    };
+    rest.is_empty().then_some(control)
+}
+
+fn push_path(out: &mut Vec<u8>, path: Path) {
+    let relayed = if path.is_direct() { 0 } else { RELAYED };
+    let endpoint = path.first_hop();
+    match endpoint.ip() {
+        IpAddr::V4(ip) => {
+            out.push(4 | relayed);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6 | relayed);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    out.extend_from_slice(&endpoint.port().to_be_bytes());
+    if let Path::Relayed(relay) = path {
+        out.extend_from_slice(&relay.allocation.0.to_be_bytes());
+    }
+}
+
+fn read_path(rest: &mut &[u8]) -> Option<Path> {
+    let family = take_u8(rest)?;
+    let ip = match family & !RELAYED {
+        4 => IpAddr::V4(Ipv4Addr::from(take::<4>(rest)?)),
+        6 => IpAddr::V6(Ipv6Addr::from(take::<16>(rest)?)),
+        _ => return None,
+    };
+    let endpoint = SocketAddr::new(ip, take_u16(rest)?);
+    if family & RELAYED == 0 {
+        return Some(Path::Direct(endpoint));
+    }
+    Some(Path::Relayed(RelayAddress { server: endpoint, allocation: Allocation(take_u64(rest)?) }))
+}
+
+#[cfg(test)]
+mod tests;

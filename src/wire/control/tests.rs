@@ -1,0 +1,93 @@
+use super::*;
+use crate::identity::{TunnelCertificate, TunnelKey};
+use proptest::prelude::*;
+
+fn node(byte: u8) -> NodeId {
+    NodeId::from_bytes([byte; 6])
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    (any::<IpAddr>(), any::<u16>(), any::<Option<u64>>()).prop_map(|(ip, port, allocation)| {
+        let endpoint = SocketAddr::new(ip, port);
+        match allocation.map(Allocation) {
+            None => Path::Direct(endpoint),
+            Some(allocation) => Path::Relayed(RelayAddress { server: endpoint, allocation }),
+        }
+    })
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        any::<u64>().prop_map(|id| Control::Probe { id }),
+        (any::<u64>(), path()).prop_map(|(id, observed)| Control::ProbeAnswer { id, observed }),
+        any::<u64>().prop_map(|id| Control::Ping { id }),
+        any::<u64>().prop_map(|id| Control::Pong { id }),
+    ]
+}
+
+#[test]
+fn a_probe_is_these_bytes() {
+    let packet = encode(node(0xa1), node(0xb2), &Control::Probe { id: 0x0102 });
+    let view = Packet::parse(&packet).unwrap();
+    assert!(view.is_control());
+    assert_eq!(view.source().to_string(), "fe80::a1a1:a1a1:a1a1");
+    assert_eq!(view.destination().to_string(), "fe80::b2b2:b2b2:b2b2");
+    assert_eq!(packet[7], 1, "hop limit");
+    assert_eq!(view.payload(), [1, 0, 0, 0, 0, 0, 0, 1, 2]);
+}
+
+#[test]
+fn an_introduction_travels_too_and_keeps_its_limits() {
+    let sent = Control::Introduction(Introduction {
+        certificate: TunnelCertificate { key: TunnelKey::from_bytes([1; 32]), serial: 2, signature: [3; 64] },
+        hostname: None,
+        candidates: vec![],
+        boot: 4,
+        answer: false,
+    });
+    let mut packet = encode(node(1), node(2), &sent);
+    assert_eq!(parse(&packet), Ok((node(1), node(2), sent)));
+    let last = packet.pop();
+    assert!(last.is_some());
+    packet[5] -= 1;
+    assert_eq!(parse(&packet), Err(Drop::MalformedIntroduction));
+}
+
+#[test]
+fn only_control_packets_between_nodes_are_read() {
+    let good = encode(node(1), node(2), &Control::Ping { id: 1 });
+    let spoiled = |index: usize, value: u8| {
+        let mut packet = good.clone();
+        packet[index] = value;
+        parse(&packet)
+    };
+    assert_eq!(spoiled(6, 17), Err(Drop::MalformedControl));
+    assert_eq!(spoiled(8, 0xfd), Err(Drop::MalformedControl));
+    assert_eq!(spoiled(16, 1), Err(Drop::WrongSource));
+    assert_eq!(spoiled(32, 1), Err(Drop::WrongDestination));
+    assert_eq!(spoiled(40, 9), Err(Drop::MalformedControl));
+    assert_eq!(spoiled(40, PROBE_ANSWER), Err(Drop::MalformedControl));
+    assert_eq!(parse(&good[..48]), Err(Drop::MalformedPacket));
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    let mut packet = encode(node(1), node(2), &Control::Ping { id: 1 });
+    packet.push(0);
+    packet[5] += 1;
+    assert_eq!(parse(&packet), Err(Drop::MalformedControl));
+}
+
+proptest! {
+    #[test]
+    fn round_trip(control in control()) {
+        let packet = encode(node(1), node(2), &control);
+        prop_assert_eq!(parse(&packet), Ok((node(1), node(2), control)));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+        let _ = parse(&bytes);
+        let _ = read_control(&bytes);
+    }
+}

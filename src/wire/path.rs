@@ -1,0 +1,125 @@
+//! Where a datagram can go: straight to an endpoint, or to an allocation on a relay.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A node's mailbox number on a relay server, unique there and stable across the server's restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Allocation(pub u64);
+
+impl fmt::Display for Allocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A node's allocation together with the relay server that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelayAddress {
+    /// The relay's UDP endpoint.
+    pub server: SocketAddr,
+    /// The node's allocation there.
+    pub allocation: Allocation,
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.server, self.allocation)
+    }
+}
+
+/// One way to reach a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// Straight to its UDP endpoint.
+    Direct(SocketAddr),
+    /// Through a relay.
+    Relayed(RelayAddress),
+}
+
+impl Path {
+    /// Whether no relay is in between.
+    pub fn is_direct(self) -> bool {
+        matches!(self, Path::Direct(_))
+    }
+
+    /// The UDP endpoint that the datagram leaves to: the node's own, or the relay's.
+    pub fn first_hop(self) -> SocketAddr {
+        match self {
+            Path::Direct(endpoint) => endpoint,
+            Path::Relayed(relay) => relay.server,
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Direct(endpoint) => endpoint.fmt(f),
+            Path::Relayed(relay) => relay.fmt(f),
+        }
+    }
+}
+
+/// How a node learnt of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateKind {
+    /// An address of one of its interfaces.
+    Host,
+    /// What a STUN server saw: the outside of its NAT.
+    Reflexive,
+    /// Its allocation on a relay.
+    Relayed,
+}
+
+impl fmt::Display for CandidateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CandidateKind::Host => "host",
+            CandidateKind::Reflexive => "reflexive",
+            CandidateKind::Relayed => "relayed",
+        })
+    }
+}
+
+/// A path that might reach a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Candidate {
+    /// How the node learnt of it. [`CandidateKind::Relayed`] goes with [`Path::Relayed`] only.
+    pub kind: CandidateKind,
+    /// Where it leads.
+    pub path: Path,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_forms() {
+        let endpoint: SocketAddr = "[2001:db8::1]:9001".parse().unwrap();
+        let relayed = Path::Relayed(RelayAddress { server: endpoint, allocation: Allocation(0xab) });
+        assert_eq!(relayed.to_string(), "[2001:db8::1]:9001/00000000000000ab");
+        let host = Candidate { kind: CandidateKind::Host, path: Path::Direct(endpoint) };
+        assert_eq!(host.to_string(), "host [2001:db8::1]:9001");
+    }
+
+    #[test]
+    fn direct_paths_sort_before_relayed_ones() {
+        let endpoint: SocketAddr = "255.255.255.255:65535".parse().unwrap();
+        let relayed = Path::Relayed(RelayAddress { server: "0.0.0.0:0".parse().unwrap(), allocation: Allocation(0) });
+        assert!(Path::Direct(endpoint) < relayed);
+        assert!(Path::Direct(endpoint).is_direct() && !relayed.is_direct());
+    }
+}

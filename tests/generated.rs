@@ -1,0 +1,95 @@
+//! The generated code in the tree is what `proto/` says.
+//!
+//! `PILOT_REGENERATE=1 cargo test --test generated` writes it anew; messages go to the room `wire`,
+//! the gRPC service goes to the room `link` and names the messages where they are. Messages between
+//! nodes travel in no service: nothing of them is generated twice.
+
+// Functions outside #[test] are not exempt by clippy.toml; here every failure is the test's.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tonic_prost_build::{Builder, FileDescriptorSet};
+
+const PROTOS: [&str; 2] = ["pilot/node/v1/node.proto", "pilot/rendezvous/v1/rendezvous.proto"];
+const MESSAGES: &str = "src/wire/generated";
+const SERVICES: &str = "src/link/generated";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn descriptors() -> FileDescriptorSet {
+    protox::compile(PROTOS, [root().join("proto")]).unwrap()
+}
+
+fn builder(out_dir: &Path) -> Builder {
+    tonic_prost_build::configure().build_transport(false).emit_rerun_if_changed(false).out_dir(out_dir)
+}
+
+fn generate_messages(out_dir: &Path) {
+    // A welcome holds a secret: it is printed without it.
+    builder(out_dir)
+        .build_client(false)
+        .build_server(false)
+        .skip_debug([".pilot.rendezvous.v1.Welcome"])
+        .compile_fds(descriptors())
+        .unwrap();
+}
+
+fn generate_services(out_dir: &Path) {
+    builder(out_dir)
+        .extern_path(".pilot.node.v1", "crate::wire::introduction::messages")
+        .extern_path(".pilot.rendezvous.v1", "crate::wire::rendezvous")
+        .compile_fds(descriptors())
+        .unwrap();
+}
+
+/// The files in a folder with their contents, by name; those without code are left out.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            (entry.file_name().into_string().unwrap(), text)
+        })
+        .filter(|(_, text)| text.lines().any(|line| !line.starts_with("//")))
+        .collect();
+    files.sort();
+    files
+}
+
+fn write(folder: &Path, files: &[(String, String)]) {
+    fs::create_dir_all(folder).unwrap();
+    for (name, text) in files {
+        fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+fn check(folder: &str, generate: fn(&Path)) {
+    let fresh = tempfile::tempdir().unwrap();
+    generate(fresh.path());
+    let fresh = files(fresh.path());
+    let committed = root().join(folder);
+    if std::env::var_os("PILOT_REGENERATE").is_some() {
+        write(&committed, &fresh);
+    }
+    let names = |files: &[(String, String)]| -> Vec<String> { files.iter().map(|(name, _)| name.clone()).collect() };
+    let committed = files(&committed);
+    assert_eq!(names(&committed), names(&fresh), "files in {folder}");
+    for ((name, old), (_, new)) in committed.iter().zip(&fresh) {
+        assert!(old == new, "{folder}/{name} is not what proto/ says: PILOT_REGENERATE=1 cargo test --test generated");
+    }
+}
+
+#[test]
+fn messages_are_current() {
+    check(MESSAGES, generate_messages);
+}
+
+#[test]
+fn services_are_current() {
+    check(SERVICES, generate_services);
+}
