@@ -1,1 +1,78 @@
-//! (punch)
+//! Finds and keeps the best path to one peer.
+//!
+//! In come the peer's candidates, the fact that a session is up, the probes and answers that
+//! arrived inside the tunnel, and the time. Out go probes and answers to send inside the tunnel,
+//! the chosen path, and the wish that the peer be told our candidates. Left to others: what a
+//! tunnel or a session is, whether the peer is trusted, and every other peer.
+//!
+//! Everything handed to an [`Agent`] must have been authenticated by the tunnel. The methods sort
+//! into facts about either end (`set_*`, `session_*`, `network_changed`), arrivals (`handle_*`,
+//! `received`, `sent`), `poll_*`, and getters. After any call that takes `now`, drain
+//! [`Agent::poll_output`], then call [`Agent::handle_timeout`] when [`Agent::poll_timeout`] says.
+//!
+//! There are no roles, pairs or nominations as in ICE (RFC 8445); each side chooses for itself:
+//!
+//! 1. The path that carried the session, usually the relay, is used from the first moment.
+//! 2. A *round* of probes goes to every direct candidate. An answer that comes back by the path
+//!    that was probed proves it; the first proven direct path is promoted.
+//! 3. The chosen path is *checked* every 20 s, and as soon as data sent over it met silence. Only
+//!    a failed check demotes, never a lost packet; it starts a new round.
+//! 4. Without a direct path, rounds repeat for ever with growing pauses. The peer is asked to
+//!    join each ([`Output::Introduce`]), because a NAT in front of either side lets probes in only
+//!    while that side sends its own.
+
+mod agent;
+mod candidates;
+mod decisions;
+mod paths;
+mod probes;
+mod remote;
+mod search;
+mod watch;
+
+pub use agent::Agent;
+pub use candidates::{MAX_DIRECT, MAX_RELAYED};
+pub use paths::MAX_SEEN;
+pub use remote::{Origin, PathReport, PathState};
+
+use crate::wire::Path;
+
+/// The IP families that we can send from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    /// An IPv4 socket and a route.
+    pub v4: bool,
+    /// An IPv6 socket and a global address.
+    pub v6: bool,
+}
+
+/// What the node is to do for an [`Agent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a probe inside the tunnel by this path.
+    Probe {
+        /// The path to probe.
+        via: Path,
+        /// The id that its answer must carry.
+        id: u64,
+    },
+    /// Send an answer to a probe, by the path that the probe came by.
+    Answer {
+        /// The path that the probe came by.
+        via: Path,
+        /// The id of the probe.
+        id: u64,
+        /// The path as we see it, which tells the peer its outside endpoint.
+        observed: Path,
+    },
+    /// Send our introduction inside the tunnel: it asks the peer to join the round that starts now.
+    Introduce {
+        /// The path to send it by.
+        via: Path,
+    },
+    /// All data goes by this path from now on; none when there is no session.
+    Chosen(Option<Path>),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! The path agent of one peer: what it is told, and what it tells. `decisions` is its other half.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+
+use super::candidates::admit;
+use super::paths::Paths;
+use super::probes::Probes;
+use super::remote::{PathReport, Remote};
+use super::search::Search;
+use super::watch::{Verdict, Watch};
+use super::{Families, Output};
+use crate::wire::{Candidate, Now, Path};
+
+/// Finds and keeps the best path to one peer. The module page tells how.
+pub struct Agent {
+    pub(super) paths: Paths,
+    pub(super) probes: Probes,
+    pub(super) search: Search,
+    pub(super) session: Option<Session>,
+    pub(super) introduce: bool,
+    pub(super) outputs: VecDeque<Output>,
+    announced: Option<Path>,
+}
+
+/// What exists while a session is up: the path in use.
+pub(super) struct Session {
+    pub(super) chosen: Path,
+    pub(super) since: Instant,
+    pub(super) watch: Watch,
+}
+
+impl Agent {
+    /// An agent that knows no path, and can send nothing until [`Agent::set_local`]. Probe ids are
+    /// drawn from `id_seed`; candidates inside `overlay` are refused, so that the tunnel never
+    /// runs through itself.
+    pub fn new(id_seed: u64, overlay: Ipv6Net) -> Self {
+        Self {
+            paths: Paths::new(overlay),
+            probes: Probes::new(id_seed),
+            search: Search::closed(),
+            session: None,
+            introduce: false,
+            outputs: VecDeque::new(),
+            announced: None,
+        }
+    }
+
+    /// Takes the candidates of the peer's latest introduction, which replace the earlier ones.
+    ///
+    /// The introduction also says that the peer searches now: with a session up, this side joins
+    /// even if nothing in it is new.
+    pub fn set_remote_candidates(&mut self, now: Now, candidates: &[Candidate]) {
+        let told = admit(candidates, self.paths.overlay());
+        let now = now.monotonic;
+        let new = self.paths.replace(now, &told, self.chosen());
+        if self.session.is_none() {
+            return;
+        }
+        match new {
+            true => self.search.open(now),
+            false => self.search.join(now),
+        }
+        self.check(now);
+        self.run_search(now);
+    }
+
+    /// Takes what we can send from.
+    pub fn set_local(&mut self, now: Now, families: Families, relay: bool) {
+        let now = now.monotonic;
+        let new = self.paths.set_local(families, relay);
+        let Some(chosen) = self.chosen() else { return };
+        if !self.paths.sendable(chosen) {
+            self.fail(now);
+        }
+        if new {
+            self.reopen(now);
+        }
+    }
+
+    /// Our own addresses changed: every direct path is in doubt, and all are probed now.
+    pub fn network_changed(&mut self, now: Now) {
+        self.paths.doubt_direct(self.chosen());
+        if self.session.is_some() {
+            self.check(now.monotonic);
+            self.reopen(now.monotonic);
+        }
+    }
+
+    /// A session is up: the first authenticated packet in it came by this path. A re-key of a
+    /// session that is up already changes nothing.
+    pub fn session_established(&mut self, now: Now, via: Path) {
+        if self.session.is_some() {
+            return self.received(now, via);
+        }
+        let now = now.monotonic;
+        self.paths.carried(now, via);
+        self.choose(now, via);
+        self.search.open(now);
+        self.run_search(now);
+    }
+
+    /// The session is gone, and with it all proofs; the candidates stay for the next handshake.
+    pub fn session_lost(&mut self, _now: Now) {
+        self.session = None;
+        self.search = Search::closed();
+        self.probes.clear();
+        self.paths.doubt_all();
+        self.introduce = false;
+        self.outputs.clear();
+    }
+
+    /// A probe came by this path.
+    pub fn handle_probe(&mut self, now: Now, via: Path, id: u64) {
+        let now = now.monotonic;
+        let observed = via;
+        self.push(Output::Answer { via, id, observed });
+        self.arrived(now, via);
+        let chosen = self.chosen();
+        if chosen.is_some() && self.paths.worth_probing_back(now, via, chosen) {
+            self.probe(now, via);
+        }
+    }
+
+    /// An answer came by this path. It counts only if it answers an outstanding probe that went
+    /// by the same path.
+    pub fn handle_answer(&mut self, now: Now, via: Path, id: u64, observed: Path) {
+        let now = now.monotonic;
+        let Some(rtt) = self.probes.answer(now, via, id) else {
+            return;
+        };
+        let (Some(session), Some(remote)) = (&mut self.session, self.paths.get_mut(via)) else {
+            return;
+        };
+        remote.answered(now, rtt, observed);
+        if session.chosen == via {
+            session.watch.answered();
+        } else if self.better(now, via) {
+            self.choose(now, via);
+        }
+    }
+
+    /// An authenticated packet of any kind came by this path. For bulk data one call for many
+    /// packets is enough; probes and answers need none, and do no harm.
+    pub fn received(&mut self, now: Now, via: Path) {
+        self.arrived(now.monotonic, via);
+        if let Some(session) = self.session.as_mut().filter(|s| s.chosen == via) {
+            session.watch.heard();
+        }
+    }
+
+    /// User data went out over the chosen path. For bulk data one call for many packets is
+    /// enough, before [`Agent::received`] for what came in during the same time. Not for probes,
+    /// answers and keepalives, which need no reply of their own.
+    pub fn sent(&mut self, now: Now) {
+        if let Some(session) = &mut self.session {
+            session.watch.sent(now.monotonic);
+        }
+    }
+
+    /// Does what is due. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let now = now.monotonic;
+        let rtt = self.rtt();
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let chosen = session.chosen;
+        match session.watch.handle_timeout(now, rtt) {
+            Verdict::Nothing => {}
+            Verdict::Probe => self.probe(now, chosen),
+            Verdict::Failed => self.fail(now),
+        }
+        self.run_search(now);
+    }
+
+    /// When [`Agent::handle_timeout`] is next needed, and why; none without a session.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let watch = self.session.as_ref()?.watch.deadline();
+        let search = self.search.deadline().map(|due| (due, "path search"));
+        Some(search.map_or(watch, |search| search.min(watch)))
+    }
+
+    /// The next thing to do; none when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let chosen = self.chosen();
+        if std::mem::replace(&mut self.announced, chosen) != chosen {
+            return Some(Output::Chosen(chosen));
+        }
+        if std::mem::take(&mut self.introduce) {
+            let via = self.paths.working_relay().or(chosen);
+            return via.map(|via| Output::Introduce { via });
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Where a handshake initiation goes now: the chosen path while it is healthy, otherwise
+    /// every path, relayed ones first.
+    pub fn handshake_paths(&self) -> Vec<Path> {
+        let healthy = |session: &&Session| {
+            let working = self.remote(session.chosen).is_some_and(Remote::working);
+            working && self.paths.sendable(session.chosen) && !session.watch.doubtful()
+        };
+        match self.session.as_ref().filter(healthy) {
+            Some(session) => vec![session.chosen],
+            None => self.paths.for_handshake(),
+        }
+    }
+
+    /// The path that data goes by; none without a session.
+    pub fn chosen(&self) -> Option<Path> {
+        self.session.as_ref().map(|session| session.chosen)
+    }
+
+    /// The smoothed round-trip time of the chosen path, once a probe of it was answered.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.remote(self.chosen()?)?.rtt
+    }
+
+    /// What was tried and what came of it: told candidates by rank, then paths seen.
+    pub fn report(&self) -> Vec<PathReport> {
+        self.paths.report(self.chosen())
+    }
+
+    #[cfg(test)]
+    pub(super) fn assert_bounded(&self, paths: usize) {
+        assert!(self.paths.len() <= paths);
+        assert!(self.probes.len() <= super::probes::MAX_OUTSTANDING);
+        assert!(self.outputs.len() <= super::decisions::MAX_OUTPUTS);
+    }
+}

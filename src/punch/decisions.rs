@@ -1,0 +1,132 @@
+//! What the path agent makes of what it is told: which path to use, check and probe.
+
+use std::time::{Duration, Instant};
+
+use super::Output;
+use super::agent::{Agent, Session};
+use super::remote::Remote;
+use super::search::Due;
+use super::watch::Watch;
+use crate::wire::Path;
+
+/// Probes and answers that wait to be polled; more are dropped, as a network would.
+pub(super) const MAX_OUTPUTS: usize = 64;
+/// A direct path replaces another only if its round trip is shorter by more than both of these.
+const FASTER_BY: Duration = Duration::from_millis(5);
+const FASTER_BY_PERCENT: u32 = 20;
+
+impl Agent {
+    /// A packet from an unknown endpoint: the peer moved, or its NAT shows us another side of it.
+    pub(super) fn arrived(&mut self, now: Instant, via: Path) {
+        let new = self.paths.heard(now, via, self.chosen());
+        if new && self.session.is_some() {
+            self.probe(now, via);
+            self.check(now);
+        }
+    }
+
+    pub(super) fn better(&self, now: Instant, path: Path) -> bool {
+        let Some(chosen) = self.chosen() else {
+            return false;
+        };
+        let (Some(new), Some(old)) = (self.remote(path), self.remote(chosen)) else {
+            return false;
+        };
+        let promotes = match (path.is_direct(), chosen.is_direct()) {
+            (true, false) => !new.held(now),
+            (true, true) => !new.held(now) && faster(new.rtt, old.rtt),
+            (false, _) => false,
+        };
+        self.paths.sendable(path) && (old.failed || promotes)
+    }
+
+    pub(super) fn choose(&mut self, now: Instant, path: Path) {
+        self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now) });
+        if !self.remote(path).is_some_and(|remote| remote.fresh(now)) {
+            self.check(now);
+        }
+    }
+
+    pub(super) fn check(&mut self, now: Instant) {
+        let rtt = self.rtt();
+        if let Some(session) = &mut self.session
+            && session.watch.check(now, rtt)
+        {
+            let chosen = session.chosen;
+            self.probe(now, chosen);
+        }
+    }
+
+    /// The chosen path failed its check: demote to what is known to work, and search.
+    pub(super) fn fail(&mut self, now: Instant) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.watch = Watch::new(now);
+        let (failed, since) = (session.chosen, session.since);
+        let remote = self.paths.get_mut(failed);
+        let news = remote.is_some_and(|remote| remote.fail(now, since));
+        if let Some(path) = self.paths.fallback(now, failed) {
+            self.choose(now, path);
+        }
+        if news {
+            self.reopen(now);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, now: Instant) {
+        self.search.open(now);
+        self.introduce = true;
+        self.run_search(now);
+    }
+
+    pub(super) fn run_search(&mut self, now: Instant) {
+        let (settled, probes) = (self.settled(), &mut self.probes);
+        let stretch = |bound| probes.jitter(bound);
+        match self.search.handle_timeout(now, settled, stretch) {
+            Due::Nothing => return,
+            Due::Shot => {}
+            Due::NewRound => self.introduce = true,
+        }
+        for path in self.paths.targets(self.search.started(), self.chosen()) {
+            self.probe(now, path);
+        }
+    }
+
+    /// Whether a direct path that answered is in use.
+    fn settled(&self) -> bool {
+        let direct = self.chosen().filter(|path| path.is_direct());
+        let remote = direct.and_then(|path| self.remote(path));
+        remote.is_some_and(|remote| remote.working() && remote.rtt.is_some())
+    }
+
+    pub(super) fn probe(&mut self, now: Instant, via: Path) {
+        let room = self.outputs.len() < MAX_OUTPUTS;
+        if !room || !self.paths.sendable(via) {
+            return;
+        }
+        if let Some(remote) = self.paths.get_mut(via) {
+            remote.probed(now);
+            let id = self.probes.send(now, via);
+            self.push(Output::Probe { via, id });
+        }
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        if self.outputs.len() < MAX_OUTPUTS {
+            self.outputs.push_back(output);
+        }
+    }
+
+    pub(super) fn remote(&self, path: Path) -> Option<&Remote> {
+        self.paths.get(path)
+    }
+}
+
+/// A path whose round trip is unknown has not answered yet: any that has is faster.
+fn faster(new: Option<Duration>, old: Option<Duration>) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => new + FASTER_BY < old && new * 100 < old * (100 - FASTER_BY_PERCENT),
+        (new, old) => old.is_none() && new.is_some(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What is known of each path to the peer, and which of them are wanted for what.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+
+use super::Families;
+use super::candidates::reachable;
+use super::remote::{Origin, PathReport, Remote, within};
+use crate::wire::{Candidate, Path};
+
+/// Paths kept that the peer never told, or tells no longer.
+pub const MAX_SEEN: usize = 8;
+/// A path that is told no longer is kept this long after the last packet from it.
+const REMEMBERED: Duration = Duration::from_secs(120);
+/// The least time between probes sent back to a peer that probes.
+const PROBE_BACK: Duration = Duration::from_millis(100);
+
+/// All paths to one peer, at most `MAX_DIRECT + MAX_RELAYED + MAX_SEEN` and the chosen one.
+pub(super) struct Paths {
+    remotes: BTreeMap<Path, Remote>,
+    overlay: Ipv6Net,
+    families: Families,
+    relay: bool,
+}
+
+impl Paths {
+    pub(super) fn new(overlay: Ipv6Net) -> Self {
+        Self { remotes: BTreeMap::new(), overlay, families: Families::default(), relay: false }
+    }
+
+    pub(super) fn overlay(&self) -> Ipv6Net {
+        self.overlay
+    }
+
+    pub(super) fn get(&self, path: Path) -> Option<&Remote> {
+        self.remotes.get(&path)
+    }
+
+    pub(super) fn get_mut(&mut self, path: Path) -> Option<&mut Remote> {
+        self.remotes.get_mut(&path)
+    }
+
+    /// Takes what we can send from; returns whether that makes a path sendable that was not.
+    pub(super) fn set_local(&mut self, families: Families, relay: bool) -> bool {
+        let before = self.ranked(|_, _| true);
+        (self.families, self.relay) = (families, relay);
+        let after = self.ranked(|_, _| true);
+        after.iter().any(|path| !before.contains(path))
+    }
+
+    pub(super) fn sendable(&self, path: Path) -> bool {
+        match path {
+            Path::Direct(SocketAddr::V4(_)) => self.families.v4,
+            Path::Direct(SocketAddr::V6(_)) => self.families.v6,
+            Path::Relayed(_) => self.relay,
+        }
+    }
+
+    /// Replaces the told paths; the chosen one and those that packets came by lately stay as seen.
+    /// Returns whether any is new.
+    pub(super) fn replace(&mut self, now: Instant, told: &[Candidate], chosen: Option<Path>) -> bool {
+        self.remotes.retain(|path, remote| {
+            remote.origin = Origin::Seen;
+            let still_told = told.iter().any(|candidate| candidate.path == *path);
+            still_told || Some(*path) == chosen || within(remote.heard, now, REMEMBERED)
+        });
+        let known = self.remotes.len();
+        for candidate in told {
+            let origin = Origin::Told(candidate.kind);
+            let remote = self.remotes.entry(candidate.path);
+            remote.or_insert_with(|| Remote::new(origin)).origin = origin;
+        }
+        let new = self.remotes.len() > known;
+        self.trim(chosen);
+        new
+    }
+
+    /// Notes a packet from a path; returns whether the path was unknown and is kept now.
+    pub(super) fn heard(&mut self, now: Instant, path: Path, chosen: Option<Path>) -> bool {
+        let known = self.remotes.contains_key(&path);
+        if !known && !reachable(path, self.overlay) {
+            return false;
+        }
+        let remote = self.remotes.entry(path);
+        remote.or_insert_with(|| Remote::new(Origin::Seen)).heard = Some(now);
+        self.trim(chosen);
+        !known && self.remotes.contains_key(&path)
+    }
+
+    /// Notes that the session came up by a path, wherever it leads.
+    pub(super) fn carried(&mut self, now: Instant, path: Path) {
+        let remote = self.remotes.entry(path);
+        remote.or_insert_with(|| Remote::new(Origin::Seen)).carried(now);
+        self.trim(Some(path));
+    }
+
+    /// Forgets what was proven of all direct paths but one: our end of them has changed.
+    pub(super) fn doubt_direct(&mut self, kept: Option<Path>) {
+        let others = |path: &Path| path.is_direct() && Some(*path) != kept;
+        let remotes = self.remotes.iter_mut();
+        for (_, remote) in remotes.filter(|(path, _)| others(path)) {
+            remote.forget_proof();
+        }
+    }
+
+    /// Forgets what was proven of all paths.
+    pub(super) fn doubt_all(&mut self) {
+        for remote in self.remotes.values_mut() {
+            remote.forget_proof();
+        }
+    }
+
+    /// What a shot of the round that started at `round` is aimed at, best rank first.
+    pub(super) fn targets(&self, round: Option<Instant>, chosen: Option<Path>) -> Vec<Path> {
+        let wanted = |path: Path, remote: &Remote| {
+            let unanswered = remote.answered.is_none() || remote.answered < round;
+            sought(path, remote, chosen) && unanswered
+        };
+        self.ranked(wanted)
+    }
+
+    /// Whether to answer a probe from this path by one of our own: it may have opened a way.
+    pub(super) fn worth_probing_back(&self, now: Instant, path: Path, chosen: Option<Path>) -> bool {
+        let wanted = |remote: &Remote| {
+            let lately = remote.fresh(now) || within(remote.probed, now, PROBE_BACK);
+            sought(path, remote, chosen) && !lately
+        };
+        self.sendable(path) && self.get(path).is_some_and(wanted)
+    }
+
+    /// The best path to fall back to from `failed`: direct and answering right now, or relayed and
+    /// proven.
+    pub(super) fn fallback(&self, now: Instant, failed: Path) -> Option<Path> {
+        let usable = |path: Path, remote: &Remote| {
+            let direct = path.is_direct() && remote.fresh(now) && !remote.held(now);
+            path != failed && remote.working() && (direct || !path.is_direct())
+        };
+        let rank = |path: &Path| (!path.is_direct(), self.get(*path).and_then(|r| r.rtt));
+        self.ranked(usable).into_iter().min_by_key(rank)
+    }
+
+    /// Where a handshake goes when no path is known to work: relayed first, then direct by rank.
+    pub(super) fn for_handshake(&self) -> Vec<Path> {
+        let mut paths = self.ranked(|_, _| true);
+        paths.sort_by_key(|path| path.is_direct());
+        paths
+    }
+
+    /// A relayed path that works, for what must arrive whatever happens to the direct ones.
+    pub(super) fn working_relay(&self) -> Option<Path> {
+        let relayed = |path: Path, remote: &Remote| !path.is_direct() && remote.working();
+        self.ranked(relayed).first().copied()
+    }
+
+    pub(super) fn report(&self, chosen: Option<Path>) -> Vec<PathReport> {
+        let line = |(path, remote): (&Path, &Remote)| remote.report(*path, chosen);
+        let mut lines: Vec<PathReport> = self.remotes.iter().map(line).collect();
+        lines.sort_by_key(|line| line.origin);
+        lines
+    }
+
+    fn ranked(&self, wanted: impl Fn(Path, &Remote) -> bool) -> Vec<Path> {
+        let all = self.remotes.iter();
+        let mut found: Vec<(Origin, Path)> = all
+            .filter(|(path, remote)| self.sendable(**path) && wanted(**path, remote))
+            .map(|(path, remote)| (remote.origin, *path))
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, path)| path).collect()
+    }
+
+    /// Keeps the [`MAX_SEEN`] latest of the paths that are not told.
+    fn trim(&mut self, chosen: Option<Path>) {
+        let remotes = self.remotes.iter();
+        let mut seen: Vec<(Option<Instant>, Path)> = remotes
+            .filter(|(path, remote)| remote.origin == Origin::Seen && Some(**path) != chosen)
+            .map(|(path, remote)| (remote.heard, *path))
+            .collect();
+        seen.sort();
+        let surplus = seen.len().saturating_sub(MAX_SEEN);
+        for (_, path) in seen.iter().take(surplus) {
+            self.remotes.remove(path);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.remotes.len()
+    }
+}
+
+/// Whether an answer by this path would be news. A relayed path that works is only a fallback, and
+/// the chosen path is watched by itself.
+fn sought(path: Path, remote: &Remote, chosen: Option<Path>) -> bool {
+    Some(path) != chosen && (path.is_direct() || !remote.working())
+}
