@@ -1,0 +1,272 @@
+//! The node's end of the link: logs in, holds the relay binding, learns our reflexive endpoints.
+//!
+//! Comes in: what the link shell reports, STUN answers and Bound frames with the endpoint that they
+//! came from, the time. Goes out, one by one from [`Client::poll_output`]: messages for the server,
+//! datagrams for its UDP ports, and typed [`Notice`]s for the node. What a sealed envelope or a trust
+//! request means is left to the node.
+//!
+//! Messages are kept while the link is down, up to [`MAX_UNSENT`], and sent at the next login.
+
+mod binding;
+mod gather;
+mod messages;
+mod output;
+mod reflexive;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::LinkEvent;
+use crate::identity::{Hostname, Network};
+use crate::wire::relay::Frame;
+use crate::wire::rendezvous::{self as message, ClientMessage, Hello};
+use crate::wire::{Drop, Now, RelayAddress, RelayCredential};
+
+use binding::Binding;
+use gather::Gather;
+use reflexive::Reflexive;
+
+pub use output::{Notice, Output, State};
+pub use reflexive::Mapping;
+
+/// The most messages that wait for a login; the newest is refused beyond.
+pub const MAX_UNSENT: usize = 1024;
+
+/// A broken link is noticed within this time: what was sent since may be lost.
+const LOSS_WINDOW: Duration = Duration::from_secs(30);
+/// The most messages that are sent again after a break.
+const MAX_RECENT: usize = 64;
+
+/// The client machine of one rendezvous server.
+pub struct Client {
+    network: Network,
+    /// The name to claim at each login.
+    hostname: Option<Hostname>,
+    state: State,
+    since: Now,
+    unsent: VecDeque<ClientMessage>,
+    /// Messages that a link which just broke may have lost, with when they were sent.
+    recent: VecDeque<(Instant, ClientMessage)>,
+    last_request: u64,
+    binding: Binding,
+    reflexive: Reflexive,
+    gather: Gather,
+    outputs: VecDeque<Output>,
+}
+
+impl Client {
+    /// A client that is down; `hostname` is claimed at login, none keeps what the server has on record.
+    pub fn new(network: Network, hostname: Option<Hostname>, seed: [u8; 32], now: Now) -> Client {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        Client {
+            network,
+            hostname,
+            state: State::Down { reason: "not connected yet".into() },
+            since: now,
+            unsent: VecDeque::new(),
+            recent: VecDeque::new(),
+            last_request: 0,
+            binding: Binding::new(rng.next_u32()),
+            reflexive: Reflexive::new(rng),
+            gather: Gather::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Where the link stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// When [`Client::state`] last changed.
+    pub fn since(&self) -> Now {
+        self.since
+    }
+
+    /// Our address at the relay, once the relay confirmed where we are.
+    pub fn relay_address(&self) -> Option<RelayAddress> {
+        self.binding.address()
+    }
+
+    /// What sending through the relay takes, once it confirmed where we are.
+    pub fn relay_credential(&self) -> Option<&RelayCredential> {
+        self.binding.credential()
+    }
+
+    /// Our endpoints as the server saw them, each once.
+    pub fn reflexive(&self) -> Vec<SocketAddr> {
+        self.reflexive.endpoints()
+    }
+
+    /// How our NAT maps, as far as two ports of one server can tell (RFC 4787, section 4.1).
+    pub fn mapping(&self) -> Mapping {
+        self.reflexive.mapping()
+    }
+
+    /// Takes what the link reports; a message that does not parse is a counted drop.
+    pub fn handle_link(&mut self, now: Now, event: LinkEvent) -> Result<(), Drop> {
+        match event {
+            LinkEvent::Up { stun, relay } => {
+                self.enter(now, State::LoggingIn);
+                self.binding.set_servers(relay);
+                self.reflexive.set_servers(now.monotonic, stun);
+                self.outputs.push_back(Output::Send(self.hello().into()));
+            }
+            LinkEvent::Down { reason } => self.go_down(now, reason),
+            LinkEvent::Message(message) => self.handle_message(now, message)?,
+        }
+        self.settle(now.monotonic);
+        Ok(())
+    }
+
+    /// Takes a STUN message that arrived from `from`.
+    pub fn handle_stun(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        self.reflexive.handle_response(from, bytes)?;
+        self.settle(now.monotonic);
+        Ok(())
+    }
+
+    /// Takes a relay frame that no tunnel wanted: only Bound frames of our relay are.
+    pub fn handle_relay(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        match Frame::parse(bytes)? {
+            Frame::Bound(bound) => self.binding.handle_bound(now.monotonic, from, &bound)?,
+            _ => return Err(Drop::Unexpected),
+        }
+        self.settle(now.monotonic);
+        Ok(())
+    }
+
+    /// Our own addresses changed: everything that was learnt through the former ones is asked again.
+    pub fn network_changed(&mut self, now: Now) {
+        self.binding.restart(now.monotonic);
+        self.reflexive.restart(now.monotonic);
+        if self.state == State::LoggedIn {
+            self.gather.start(now.monotonic);
+        }
+        self.settle(now.monotonic);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.settle(now.monotonic);
+    }
+
+    /// When [`Client::handle_timeout`] is next needed, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let binding = self.binding.due().map(|at| (at, "relay binding"));
+        let reflexive = self.reflexive.due().map(|at| (at, "STUN"));
+        let gather = self.gather.due().map(|at| (at, "gathering candidates"));
+        [binding, reflexive, gather].into_iter().flatten().min()
+    }
+
+    /// What to do next; none when everything is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Sends `message`, now or at the next login, and again if the link breaks right afterwards: it may
+    /// arrive twice. False when too many wait already.
+    pub fn send(&mut self, now: Now, message: ClientMessage) -> bool {
+        if self.state == State::LoggedIn {
+            self.remember(now.monotonic, message.clone());
+            self.outputs.push_back(Output::Send(message));
+            return true;
+        }
+        let has_room = self.unsent.len() < MAX_UNSENT;
+        if has_room {
+            self.unsent.push_back(message);
+        }
+        has_room
+    }
+
+    /// Sends `message` if the link is up; one that is only worth something now.
+    pub fn send_now(&mut self, message: ClientMessage) {
+        if self.state == State::LoggedIn {
+            self.outputs.push_back(Output::Send(message));
+        }
+    }
+
+    /// Asks for a name, or gives ours up; the answer is [`Notice::HostnameSet`] with this number.
+    pub fn set_hostname(&mut self, hostname: Option<&Hostname>) -> u64 {
+        let request = self.next_request();
+        self.send_now(message::SetHostname { request, hostname: hostname.map(Hostname::to_string) }.into());
+        request
+    }
+
+    /// The name to claim at the next login.
+    pub fn claim_hostname(&mut self, hostname: Option<Hostname>) {
+        self.hostname = hostname;
+    }
+
+    /// The name that is claimed at each login.
+    pub fn claimed(&self) -> Option<&Hostname> {
+        self.hostname.as_ref()
+    }
+
+    /// A number for a request, different from all before.
+    pub fn next_request(&mut self) -> u64 {
+        self.last_request += 1;
+        self.last_request
+    }
+
+    fn remember(&mut self, now: Instant, message: ClientMessage) {
+        while self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((now, message));
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            version: message::VERSION,
+            network: self.network.0.into(),
+            hostname: self.hostname.as_ref().map(Hostname::to_string),
+        }
+    }
+
+    fn enter(&mut self, now: Now, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+    }
+
+    fn go_down(&mut self, now: Now, reason: String) {
+        self.gather.stop();
+        for (at, message) in std::mem::take(&mut self.recent) {
+            if now.monotonic < at + LOSS_WINDOW {
+                self.unsent.push_back(message);
+            }
+        }
+        let notice = Notice::Down { reason: reason.clone() };
+        match &mut self.state {
+            State::Down { reason: former } if *former == reason => return,
+            // Still down, for another reason: since when stays.
+            State::Down { reason: former } => *former = reason,
+            _ => self.enter(now, State::Down { reason }),
+        }
+        self.outputs.push_back(Output::Notice(notice));
+    }
+
+    /// Sends what is due at the server's UDP ports, and says when candidates are known or changed.
+    fn settle(&mut self, now: Instant) {
+        while let Some((to, payload)) = self.binding.poll_transmit(now) {
+            self.outputs.push_back(Output::Transmit { to, payload });
+        }
+        while let Some((to, payload)) = self.reflexive.poll_transmit(now) {
+            self.outputs.push_back(Output::Transmit { to, payload });
+        }
+        let is_complete = self.binding.address().is_some() && self.reflexive.is_complete();
+        let changed = self.binding.take_changed() | self.reflexive.take_changed();
+        if let Some(notice) = self.gather.step(now, is_complete, changed) {
+            self.outputs.push_back(Output::Notice(notice));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the client wants done, and what the node learns from it.
+
+use std::net::SocketAddr;
+
+use crate::identity::{Hostname, PublicKey};
+use crate::wire::rendezvous::ClientMessage;
+
+/// What the client wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Give this to the link.
+    Send(ClientMessage),
+    /// Send this datagram from the node's socket.
+    Transmit {
+        /// A UDP port of the server.
+        to: SocketAddr,
+        /// A STUN request or a Bind.
+        payload: Vec<u8>,
+    },
+    /// Tell the node.
+    Notice(Notice),
+}
+
+/// What the node learns from its client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The server knows us now.
+    LoggedIn {
+        /// The name that is ours.
+        hostname: Option<Hostname>,
+        /// Whether the name that we asked for is another node's.
+        hostname_taken: bool,
+    },
+    /// The link ended or does not come up.
+    Down {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// Our relay binding or our reflexive endpoints are known as far as they will be soon: introduce
+    /// the node now. Once after each login and each change of network.
+    Gathered,
+    /// They changed later: tell those who know the former.
+    Changed,
+    /// An envelope for us, unopened.
+    Delivered {
+        /// The sealed bytes.
+        sealed: Vec<u8>,
+        /// To be acknowledged unless 0.
+        delivery: u64,
+    },
+    /// Somebody asks for trust who knows our name or ID only.
+    TrustRequested {
+        /// To be acknowledged.
+        delivery: u64,
+        /// Whose request the server says it is; the statement's signature proves it.
+        sender: PublicKey,
+        /// The sender's name as the server knows it.
+        hostname: Option<Hostname>,
+        /// An undecoded trust statement.
+        statement: Vec<u8>,
+    },
+    /// The answer to [`super::Client::set_hostname`].
+    HostnameSet {
+        /// Its number.
+        request: u64,
+        /// Whether the name is another node's, so that nothing changed.
+        taken: bool,
+    },
+}
+
+/// Where the link stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No connection; the link keeps trying.
+    Down {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// Connected; the server has not welcomed us yet.
+    LoggingIn,
+    /// Welcomed.
+    LoggedIn,
+}

@@ -1,0 +1,208 @@
+use std::time::Duration;
+
+use super::*;
+use crate::wire::relay::{bind, send_header};
+
+struct Harness {
+    relay: Relay,
+    drops: Arc<Drops>,
+    now: Instant,
+}
+
+fn credential(session: u64, allocation: u64) -> RelayCredential {
+    RelayCredential { session, key: [session as u8; 32], allocation: Allocation(allocation) }
+}
+
+fn at(port: u16) -> Endpoint {
+    Endpoint { socket: usize::from(port % 2), remote: SocketAddr::from(([192, 0, 2, 1], port)) }
+}
+
+impl Harness {
+    fn new() -> Harness {
+        Harness::with(SESSION_RATE)
+    }
+
+    fn with(rate: Rate) -> Harness {
+        let drops = Arc::new(Drops::default());
+        Harness { relay: Relay::new(rate, drops.clone()), drops, now: Instant::now() }
+    }
+
+    fn open(&mut self, credential: &RelayCredential) {
+        self.relay.open(self.now, credential.clone());
+    }
+
+    /// What the relay sends for a datagram, or why nothing.
+    fn take(&mut self, from: Endpoint, datagram: &[u8]) -> Result<(Endpoint, Vec<u8>), Drop> {
+        let before: Vec<_> = self.drops.iter().collect();
+        let mut buffer = datagram.to_vec();
+        match self.relay.handle_datagram(self.now, from, &mut buffer) {
+            Some((to, len)) => {
+                assert!(len <= datagram.len());
+                Ok((to, buffer[..len].to_vec()))
+            }
+            None => {
+                let changed = |((reason, was), (_, is)): ((Drop, u64), (Drop, u64))| (is > was).then_some(reason);
+                Err(before.into_iter().zip(self.drops.iter()).find_map(changed).expect("every refusal is counted"))
+            }
+        }
+    }
+
+    fn bind(&mut self, credential: &RelayCredential, nonce: u64, from: Endpoint) -> Result<(), Drop> {
+        let (to, answer) = self.take(from, &bind(credential, nonce))?;
+        assert_eq!(to, from);
+        let Ok(Frame::Bound(binding)) = Frame::parse(&answer) else { panic!("not a Bound") };
+        assert_eq!((binding.session, binding.nonce), (credential.session, nonce));
+        assert_eq!(binding.verify(&credential.key), Ok(()));
+        Ok(())
+    }
+
+    fn send(&mut self, session: u64, from: Endpoint, to: u64, payload: &[u8]) -> Result<(Endpoint, Vec<u8>), Drop> {
+        self.take(from, &[&send_header(session, Allocation(to))[..], payload].concat())
+    }
+}
+
+/// Two nodes, bound at ports 1 and 2.
+fn pair(harness: &mut Harness) -> (RelayCredential, RelayCredential) {
+    let (first, second) = (credential(10, 100), credential(20, 200));
+    for (credential, port) in [(&first, 1), (&second, 2)] {
+        harness.open(credential);
+        harness.bind(credential, 1, at(port)).unwrap();
+    }
+    (first, second)
+}
+
+#[test]
+fn a_payload_is_delivered_with_its_source() {
+    let mut harness = Harness::new();
+    pair(&mut harness);
+    let (to, delivered) = harness.send(10, at(1), 200, b"sealed").unwrap();
+    assert_eq!(to, at(2));
+    let expected = Frame::Deliver { source: Allocation(100), destination: Allocation(200), payload: b"sealed" };
+    assert_eq!(Frame::parse(&delivered), Ok(expected));
+    let bytes = (HEADER + b"sealed".len()) as u64;
+    assert_eq!(harness.relay.counters(), Counters { bound: 2, datagrams: 1, bytes });
+}
+
+#[test]
+fn nothing_is_forwarded_before_both_sides_have_bound() {
+    let mut harness = Harness::new();
+    let (first, second) = (credential(10, 100), credential(20, 200));
+    harness.open(&first);
+    harness.open(&second);
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayUnbound));
+    harness.bind(&first, 1, at(1)).unwrap();
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayUnbound));
+    harness.bind(&second, 1, at(2)).unwrap();
+    assert!(harness.send(10, at(1), 200, b"x").is_ok());
+}
+
+#[test]
+fn strangers_forgers_and_unknown_destinations_get_nothing() {
+    let mut harness = Harness::new();
+    let (first, _) = pair(&mut harness);
+    assert_eq!(harness.send(11, at(1), 200, b"x"), Err(Drop::RelayUnknownSession));
+    assert_eq!(harness.send(10, at(3), 200, b"x"), Err(Drop::RelayWrongEndpoint));
+    let other_socket = Endpoint { socket: 5, ..at(1) };
+    assert_eq!(harness.send(10, other_socket, 200, b"x"), Err(Drop::RelayWrongEndpoint));
+    assert_eq!(harness.send(10, at(1), 201, b"x"), Err(Drop::RelayUnknownDestination));
+    let forged = RelayCredential { key: [0; 32], ..credential(10, 100) };
+    assert_eq!(harness.bind(&forged, 9, at(3)), Err(Drop::RelayBadMac));
+    assert_eq!(harness.bind(&credential(11, 100), 9, at(3)), Err(Drop::RelayUnknownSession));
+    let bound = relay::bound(first.session, &first.key, 1);
+    assert_eq!(harness.take(at(1), &bound), Err(Drop::Unexpected));
+    assert_eq!(harness.take(at(1), b"\x12 short"), Err(Drop::MalformedRelay));
+    assert!(harness.send(10, at(1), 200, b"x").is_ok());
+}
+
+#[test]
+fn a_session_moves_with_a_newer_bind_and_not_with_a_recorded_one() {
+    let mut harness = Harness::new();
+    let (first, _) = pair(&mut harness);
+    harness.bind(&first, 5, at(1)).unwrap();
+    assert_eq!(harness.bind(&first, 5, at(3)), Err(Drop::Replayed));
+    assert_eq!(harness.bind(&first, 1, at(3)), Err(Drop::Replayed));
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(1));
+    // From where it is bound a repetition changes nothing, and may be one that the network doubled.
+    harness.bind(&first, 5, at(1)).unwrap();
+    harness.bind(&first, 6, at(3)).unwrap();
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(3));
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayWrongEndpoint));
+}
+
+#[test]
+fn traffic_goes_on_through_a_new_login() {
+    let mut harness = Harness::new();
+    let (first, _) = pair(&mut harness);
+    let again = credential(11, 100);
+    harness.open(&again);
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(1));
+    assert!(harness.send(10, at(1), 200, b"x").is_ok());
+    harness.bind(&again, 1, at(3)).unwrap();
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(3));
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayUnknownSession));
+    harness.relay.close(first.session);
+    assert_eq!(harness.relay.counters().bound, 2);
+    assert!(harness.send(11, at(3), 200, b"x").is_ok());
+}
+
+#[test]
+fn logins_that_never_bind_leave_nothing_behind() {
+    let mut harness = Harness::new();
+    pair(&mut harness);
+    for session in 1000..2000 {
+        harness.open(&credential(session, 100));
+        harness.open(&credential(session + 10_000, 300));
+    }
+    assert_eq!(harness.relay.sessions.len(), 4);
+    harness.relay.close(10);
+    harness.bind(&credential(1999, 100), 1, at(3)).unwrap();
+    for session in [1999, 11_999, 20] {
+        harness.relay.close(session);
+    }
+    assert!(harness.relay.sessions.is_empty());
+    assert_eq!(harness.relay.counters().bound, 0);
+}
+
+#[test]
+fn a_closed_session_neither_sends_nor_receives() {
+    let mut harness = Harness::new();
+    pair(&mut harness);
+    harness.relay.close(20);
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayUnknownDestination));
+    assert_eq!(harness.send(20, at(2), 100, b"x"), Err(Drop::RelayUnknownSession));
+}
+
+#[test]
+fn who_sends_too_much_is_cut_to_the_rate_and_nobody_else_is() {
+    let mut harness = Harness::with(Rate { per_second: 10_000, burst: 1000 });
+    pair(&mut harness);
+    let payload = [0; 100 - HEADER];
+    let passed = (0..50).filter(|_| harness.send(10, at(1), 200, &payload).is_ok()).count();
+    assert_eq!(passed, 10);
+    assert_eq!(harness.send(10, at(1), 200, &payload), Err(Drop::RateLimited));
+    assert!(harness.send(20, at(2), 100, &payload).is_ok());
+    harness.now += Duration::from_millis(50);
+    let passed = (0..50).filter(|_| harness.send(10, at(1), 200, &payload).is_ok()).count();
+    assert_eq!(passed, 5);
+}
+
+#[test]
+fn a_full_relay_opens_no_more() {
+    let mut harness = Harness::new();
+    for number in 0..MAX_SESSIONS as u64 + 5 {
+        harness.open(&credential(number, number));
+    }
+    assert_eq!(harness.relay.sessions.len(), MAX_SESSIONS);
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(kind in 0x0f_u8..0x15, bytes: Vec<u8>) {
+        let mut harness = Harness::new();
+        pair(&mut harness);
+        let framed = [&[kind, 0, 0, 0][..], &bytes].concat();
+        for datagram in [bytes, framed] {
+            let _ = harness.take(at(1), &datagram);
+        }
+    }
+}
