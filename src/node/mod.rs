@@ -1,1 +1,217 @@
-//! (node)
+//! This machine: owns its peers, decides, answers commands. Sans-IO: no sockets, no clock, no threads.
+//!
+//! Comes in, with the time: datagrams ([`Node::handle_datagram`], or [`Node::handle_arrival`] for what a
+//! datapath thread opened already), packets from the TUN ([`Node::handle_packet`]), what the rendezvous
+//! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses, deadlines.
+//! Goes out, one by one from [`Node::poll_output`]: see [`Output`]. Call one input, drain the outputs
+//! down to [`Output::Wait`], call the next. Network input is never an error: it becomes a counted drop.
+//!
+//! Left to others: what a tunnel and the peer table are (`peer`), which path is best (`punch`), login,
+//! relay binding and STUN ([`rendezvous::client`](crate::rendezvous::client)), and all IO.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `link` | what the rendezvous tells |
+//! | `connect`, `attempt` | when to introduce the node and to start a handshake |
+//! | `handshake` | whom a handshake is answered |
+//! | `arrivals`, `control` | what comes out of tunnels |
+//! | `packets` | what goes into them |
+//! | `paths` | carries out what each peer's path agent wants |
+//! | `trust`, `trusting` | whom to trust; how that is told |
+//! | `commands`, `decisions`, `views`, `ping` | what the user asks and decides |
+//! | `timers`, `publish` | when; what the datapath may know |
+
+mod arrivals;
+mod attempt;
+mod bucket;
+mod command;
+mod commands;
+mod connect;
+mod control;
+mod decisions;
+mod derive;
+mod error;
+mod handshake;
+mod link;
+mod me;
+mod output;
+mod packets;
+mod paths;
+mod peers;
+mod ping;
+mod publish;
+mod remote;
+mod settings;
+mod timers;
+pub mod trust;
+mod trusting;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use bucket::Bucket;
+use commands::Open;
+use derive::Derivations;
+use me::Me;
+use remote::Remotes;
+use timers::Timers;
+use trust::TrustBook;
+
+use crate::identity::{NodeId, PublicKey, RendezvousUrl};
+use crate::peer::{Limiter, PeerTable, Slot};
+use crate::rendezvous::LinkEvent;
+use crate::rendezvous::client::Client;
+use crate::wire::introduction::Nonce;
+use crate::wire::{Drop, Drops, Now};
+
+pub use command::{Answer, Asked, Command, CommandId, Info, PathView, PeerView, Pong, RendezvousView, Status};
+pub use error::CommandError;
+pub use output::{Event, Output};
+pub use settings::{Settings, State, WireguardPeer};
+
+/// Room for the largest datagram, with the headroom that the peer table asks for.
+const BUFFER: usize = 65_536 + 64;
+
+/// This machine.
+pub struct Node {
+    me: Me,
+    started: Instant,
+    rendezvous: Option<RendezvousUrl>,
+    rng: ChaCha20Rng,
+    book: TrustBook,
+    remotes: Remotes,
+    client: Client,
+    limiter: Limiter,
+    drops: Arc<Drops>,
+    /// What the datapath works with; older than the peers' state while `is_stale`.
+    table: Arc<PeerTable>,
+    is_stale: bool,
+    /// Trusted keys to introduce the node to, a few at a time.
+    to_introduce: VecDeque<PublicKey>,
+    /// Redemptions of ours that the inviter has not answered, by their nonces.
+    joining: BTreeMap<Nonce, PublicKey>,
+    derivations: Derivations,
+    strangers: Bucket,
+    open: BTreeMap<CommandId, Open>,
+    timers: Timers,
+    /// Where datagrams are sealed.
+    buffer: Vec<u8>,
+    /// Where datagrams are opened.
+    opened: Vec<u8>,
+    outputs: VecDeque<Output>,
+}
+
+impl Node {
+    /// A node that knows its peers and waits for the link; poll its outputs at once.
+    pub fn new(settings: Settings, state: State, now: Now) -> Node {
+        let mut rng = ChaCha20Rng::from_seed(settings.seed);
+        let mut client_seed = [0; 32];
+        rng.fill_bytes(&mut client_seed);
+        let boot = rng.next_u64();
+        let key = state.identity.public_key();
+        let book = TrustBook::new(key, state.id, settings.mutual, &state.records);
+        let hostname = settings.hostname.clone().or(state.records.hostname.clone());
+        let me = Me::new(&settings, state, boot);
+        let mut node = Node {
+            started: now.monotonic,
+            rendezvous: settings.rendezvous,
+            client: Client::new(settings.network, hostname, client_seed, now),
+            limiter: Limiter::new(me.certificate.key, handshake::ADMITTED),
+            table: Arc::new(publish::empty(&me)),
+            me,
+            rng,
+            book,
+            remotes: Remotes::default(),
+            drops: settings.drops,
+            is_stale: true,
+            to_introduce: VecDeque::new(),
+            joining: BTreeMap::new(),
+            derivations: Derivations::default(),
+            strangers: Bucket::new(32, Duration::from_secs(1)),
+            open: BTreeMap::new(),
+            timers: Timers::new(now.monotonic),
+            buffer: vec![0; BUFFER],
+            opened: vec![0; BUFFER],
+            outputs: VecDeque::new(),
+        };
+        node.restore(now, &settings.wireguard);
+        node
+    }
+
+    /// Takes what the link reports.
+    pub fn handle_link(&mut self, now: Now, event: LinkEvent) {
+        let result = self.client.handle_link(now, event);
+        self.counted(result);
+        self.drain_client(now);
+    }
+
+    /// Takes a command; its answer is an [`Output::Answer`] with the same number.
+    pub fn handle_command(&mut self, now: Now, id: CommandId, command: Command) {
+        self.run(now, id, command);
+    }
+
+    /// Takes the node ID of the key of the last [`Output::Derive`].
+    pub fn handle_derived(&mut self, now: Now, key: PublicKey, id: NodeId) {
+        for purpose in self.derivations.take(&key) {
+            self.derived(now, key, id, purpose);
+        }
+        self.derive_next();
+    }
+
+    /// Takes our usable addresses, best first, and the ports of our sockets (0: no such socket).
+    pub fn handle_local_addresses(&mut self, now: Now, ips: &[IpAddr], port_v4: u16, port_v6: u16) {
+        if self.me.set_hosts(ips, port_v4, port_v6) {
+            self.network_changed(now);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.run_timers(now);
+    }
+
+    /// What to do next; [`Output::Wait`] when everything is done.
+    pub fn poll_output(&mut self, now: Now) -> Output {
+        self.publish();
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let (deadline, why) = self.next_deadline(now);
+            Output::Wait { deadline, why }
+        })
+    }
+
+    /// The table that [`Output::Table`] last gave, or will give.
+    pub fn table(&self) -> Arc<PeerTable> {
+        self.table.clone()
+    }
+
+    /// Counts a drop that is no error.
+    fn counted(&self, result: Result<(), Drop>) {
+        if let Err(reason) = result {
+            self.drops.count(reason);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn transmit(&mut self, to: SocketAddr, payload: Vec<u8>) {
+        self.outputs.push_back(Output::Transmit { to, payload });
+    }
+
+    /// Queues the trust book's changes before whatever follows from them.
+    fn save(&mut self) {
+        while let Some(change) = self.book.poll_change() {
+            self.outputs.push_back(Output::Save(change));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What comes from the network.
+//!
+//! A datagram first goes through the same table that the datapath threads use. What they opened by
+//! themselves comes in as an arrival or a control packet; the rest is sorted here.
+
+use std::net::SocketAddr;
+
+use super::{Node, Output, remote::Ways};
+use crate::peer::{Arrival, Inbound, Slot, receiver};
+use crate::wire::{Datagram, Drop, Now, Path};
+
+impl Node {
+    /// Takes a datagram from the network: any, or one that the peer table called slow.
+    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
+        if datagram.len() > self.opened.len() {
+            return self.drops.count(Drop::Oversized);
+        }
+        self.publish();
+        let table = self.table.clone();
+        let mut opened = std::mem::take(&mut self.opened);
+        match table.inbound(from, datagram, &mut opened) {
+            Inbound::Packet { arrival, range } => {
+                let packet = opened.get(range).unwrap_or_default().to_vec();
+                self.outputs.push_back(Output::Packet(packet));
+                self.handle_arrival(now, arrival);
+            }
+            Inbound::Control { arrival, range } => {
+                self.handle_control(now, arrival, opened.get(range).unwrap_or_default());
+            }
+            Inbound::Keepalive(arrival) => self.handle_arrival(now, arrival),
+            Inbound::Slow => {
+                let result = self.slow(now, from, datagram);
+                self.counted(result);
+            }
+            Inbound::Drop(reason) => self.drops.count(reason),
+        }
+        self.opened = opened;
+    }
+
+    /// Takes the news that something authenticated arrived, when the peer table says that it is news.
+    pub fn handle_arrival(&mut self, now: Now, arrival: Arrival) {
+        let Arrival { slot, via, news } = arrival;
+        let Some(remote) = self.remotes.get_mut(slot) else {
+            return;
+        };
+        if !remote.is_up {
+            if remote.has_session() {
+                self.session_up(now, slot, via);
+            }
+            return;
+        }
+        match &mut remote.ways {
+            Ways::Agent(agent) => agent.received(now, via),
+            Ways::Fixed(path) => self.is_stale |= path.replace(via) != Some(via),
+        }
+        if news {
+            self.drive(now, slot);
+        }
+    }
+
+    /// A session can carry packets: what waited for it goes out.
+    pub(super) fn session_up(&mut self, now: Now, slot: Slot, via: Path) {
+        let Some(remote) = self.remotes.get_mut(slot) else {
+            return;
+        };
+        remote.is_up = true;
+        remote.is_renewing = false;
+        remote.attempt.succeeded();
+        match &mut remote.ways {
+            Ways::Agent(agent) => agent.session_established(now, via),
+            Ways::Fixed(path) => *path = Some(via),
+        }
+        self.is_stale = true;
+        self.drive(now, slot);
+        self.flush(now, slot);
+        self.send_pings(now, slot);
+    }
+
+    /// Sorts what is no data of a tunnel.
+    fn slow(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
+        let table = self.table.clone();
+        let (via, inner) = table.unwrap(from, datagram)?;
+        let slot = receiver(&inner);
+        match inner {
+            Datagram::Initiation(bytes) => self.initiation(now, via, bytes),
+            Datagram::Response(bytes) => self.response(now, slot.ok_or(Drop::UnknownSession)?, via, bytes),
+            Datagram::Cookie(bytes) => self.cookie(slot.ok_or(Drop::UnknownSession)?, bytes),
+            Datagram::Stun(bytes) => {
+                let result = self.client.handle_stun(now, from, bytes);
+                self.drain_client(now);
+                result
+            }
+            Datagram::Relay(bytes) => {
+                let result = self.client.handle_relay(now, from, bytes);
+                self.drain_client(now);
+                result
+            }
+            Datagram::Data { .. } => Err(Drop::UnknownSession),
+        }
+    }
+}

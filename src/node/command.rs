@@ -1,0 +1,205 @@
+//! What the user can ask of the node, and what it answers. No text formats: those are `control`'s.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
+use crate::peer::record::{PeerRecord, PendingRecord};
+use crate::rendezvous::client::Mapping;
+use crate::wire::{Candidate, Drop};
+
+/// Names a command until its answer; the caller chooses it, different from all that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandId(pub u64);
+
+/// What the user asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Who we are.
+    Info,
+    /// How we are doing.
+    Status,
+    /// All peers and the state of their tunnels.
+    Peers,
+    /// Ask a node for trust, and consent to trusting it.
+    Handshake {
+        /// Whom.
+        target: Target,
+        /// Why, for the person who decides there: at most 512 bytes, no control characters.
+        reason: String,
+    },
+    /// The requests that wait for our decision.
+    Pending,
+    /// Trust who asked.
+    Approve(Target),
+    /// Forget a request.
+    Reject(Target),
+    /// Trust a whole key without ceremony.
+    Trust(PublicKey),
+    /// The trusted peers.
+    Trusted,
+    /// Trust a peer no longer.
+    Untrust(Target),
+    /// Make a token.
+    Invite {
+        /// How many nodes may redeem it: 1 to 1000.
+        uses: u32,
+        /// How long it is valid, up to 30 days.
+        lifetime: Duration,
+    },
+    /// Redeem a token.
+    Join(Token),
+    /// Look a node up among ourselves and the trusted.
+    Find(Target),
+    /// Take a host name, or give ours up.
+    SetHostname(Option<Hostname>),
+    /// Send one ping and wait for its answer.
+    Ping(Target),
+}
+
+/// What the node answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Command::Info`].
+    Info(Box<Info>),
+    /// To [`Command::Status`].
+    Status(Box<Status>),
+    /// To [`Command::Peers`], by node ID.
+    Peers(Vec<PeerView>),
+    /// To [`Command::Pending`], by key.
+    Pending(Vec<PendingRecord>),
+    /// To [`Command::Trusted`], by key.
+    Trusted(Vec<PeerRecord>),
+    /// To [`Command::Handshake`] and [`Command::Join`].
+    Asked(Asked),
+    /// To [`Command::Approve`] and [`Command::Trust`]: who is trusted now.
+    Trusting(PeerRecord),
+    /// To [`Command::Reject`]: what was forgotten.
+    Rejected(PendingRecord),
+    /// To [`Command::Untrust`]: who was trusted.
+    Untrusted(PeerRecord),
+    /// To [`Command::Invite`]; treat it as a password.
+    Invited(Token),
+    /// To [`Command::Find`].
+    Found(PeerView),
+    /// To [`Command::SetHostname`]: our name now.
+    Hostname(Option<Hostname>),
+    /// To [`Command::Ping`].
+    Pong(Pong),
+}
+
+/// Who we are.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Our node ID.
+    pub id: NodeId,
+    /// Our network.
+    pub network: Network,
+    /// Our overlay address.
+    pub address: Ipv6Addr,
+    /// The name that the rendezvous granted us.
+    pub hostname: Option<Hostname>,
+    /// Our identity.
+    pub key: PublicKey,
+    /// The key of our tunnels.
+    pub tunnel_key: TunnelKey,
+    /// Since the node was made.
+    pub uptime: Duration,
+    /// How the rendezvous stands.
+    pub rendezvous: RendezvousView,
+}
+
+/// How the rendezvous stands.
+#[derive(Clone, Debug)]
+pub struct RendezvousView {
+    /// The server that we use.
+    pub url: Option<RendezvousUrl>,
+    /// Whether we are logged in.
+    pub is_up: bool,
+    /// For how long that has been so.
+    pub since: Duration,
+    /// Why it is down.
+    pub reason: Option<String>,
+}
+
+/// How we are doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// How the rendezvous stands.
+    pub rendezvous: RendezvousView,
+    /// How our NAT maps.
+    pub mapping: Mapping,
+    /// What we tell peers about where we are.
+    pub candidates: Vec<Candidate>,
+    /// Trusted peers.
+    pub trusted: usize,
+    /// Peers with a session.
+    pub connected: usize,
+    /// Requests that wait for our decision.
+    pub pending: usize,
+    /// Requests of ours that wait for an answer.
+    pub requests: usize,
+    /// Redemptions that invites of ours still allow.
+    pub invites: usize,
+    /// Every reason to drop, with how often it struck.
+    pub drops: Vec<(Drop, u64)>,
+}
+
+/// How a peer is reached now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathView {
+    /// Not at all.
+    None,
+    /// Through this relay.
+    Relayed(SocketAddr),
+    /// Straight at this endpoint.
+    Direct(SocketAddr),
+}
+
+/// A peer and the state of its tunnel. For ourselves: no tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its node ID.
+    pub id: NodeId,
+    /// Its identity; none for a WireGuard peer from the configuration.
+    pub key: Option<PublicKey>,
+    /// Its name.
+    pub hostname: Option<Hostname>,
+    /// Its overlay address.
+    pub address: Ipv6Addr,
+    /// Whether it may exchange packets with us.
+    pub trusted: bool,
+    /// How it is reached.
+    pub path: PathView,
+    /// The round trip of the path, as last probed.
+    pub rtt: Option<Duration>,
+    /// Bytes of packets sealed for it in the present tunnel.
+    pub tx_bytes: u64,
+    /// Bytes of packets opened from it in the present tunnel.
+    pub rx_bytes: u64,
+    /// Since its session began.
+    pub last_handshake: Option<Duration>,
+}
+
+/// What became of a request of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whom it named.
+    pub target: Target,
+    /// Whether we trust it already, because it had asked us, or because the token says who it is. Not
+    /// approved: the request is on its way.
+    pub approved: bool,
+    /// Who it is, as far as that is certain.
+    pub peer: Option<PeerRecord>,
+}
+
+/// The answer to a ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pong {
+    /// Who answered.
+    pub id: NodeId,
+    /// From sending the ping that was answered to its answer.
+    pub rtt: Duration,
+    /// How the answer came.
+    pub path: PathView,
+}

@@ -1,0 +1,155 @@
+//! What the rendezvous tells: logins, our candidates, envelopes.
+
+use super::output::{Event, Output};
+use super::{Node, derive::Purpose};
+use crate::identity::{Hostname, PublicKey, envelope};
+use crate::rendezvous::client::{self, Notice};
+use crate::wire::introduction::{EnvelopeKind, Introduction, Redemption, TrustAnswer, TrustStatement};
+use crate::wire::rendezvous::{Acknowledge, Deliver};
+use crate::wire::{Drop, Now};
+
+impl Node {
+    /// Carries out what the client machine wants.
+    pub(super) fn drain_client(&mut self, now: Now) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                client::Output::Send(message) => self.outputs.push_back(Output::Link(message)),
+                client::Output::Transmit { to, payload } => self.transmit(to, payload),
+                client::Output::Notice(notice) => self.noticed(now, notice),
+            }
+        }
+    }
+
+    fn noticed(&mut self, now: Now, notice: Notice) {
+        match notice {
+            Notice::LoggedIn { hostname, hostname_taken } => self.logged_in(hostname, hostname_taken),
+            Notice::Down { reason } => self.event(Event::RendezvousDown { reason }),
+            Notice::Gathered => self.gathered(now),
+            Notice::Changed => self.candidates_changed(now),
+            Notice::Delivered { sealed, delivery } => {
+                let result = self.delivered(now, &sealed, delivery);
+                self.refused(now, result, delivery);
+            }
+            Notice::TrustRequested { delivery, sender, hostname, statement } => {
+                let result = self.trust_requested(now, sender, hostname, &statement, delivery);
+                self.refused(now, result, delivery);
+            }
+            Notice::HostnameSet { request, taken } => self.hostname_set(now, request, taken),
+        }
+    }
+
+    fn logged_in(&mut self, hostname: Option<Hostname>, hostname_taken: bool) {
+        self.me.hostname = hostname.clone();
+        self.event(Event::RendezvousUp { hostname });
+        if hostname_taken && let Some(name) = self.client.claimed().cloned() {
+            self.event(Event::HostnameTaken(name));
+        }
+    }
+
+    /// The relay and STUN have answered: now an introduction is worth something.
+    fn gathered(&mut self, now: Now) {
+        self.timers.announce_at = None;
+        self.is_stale = true;
+        self.update_ways(now);
+        self.event(Event::Candidates);
+        self.announce(now);
+    }
+
+    /// Opens an envelope. Its sender is proven then; whether it may say that is checked before
+    /// anything is kept, moved or answered.
+    fn delivered(&mut self, now: Now, sealed: &[u8], delivery: u64) -> Result<(), Drop> {
+        let opened = envelope::open(&self.me.identity, sealed);
+        let opened = opened.map_err(|_| Drop::MalformedEnvelope)?;
+        let (sender, body) = (opened.sender, opened.body.as_slice());
+        match EnvelopeKind::try_from(opened.kind)? {
+            EnvelopeKind::Introduction => {
+                if self.book.peer(&sender).is_none() {
+                    return Err(Drop::Untrusted);
+                }
+                let introduction = Introduction::decode(body)?;
+                self.introduced(now, &sender, introduction, None)?;
+                self.acknowledge(now, delivery);
+                Ok(())
+            }
+            EnvelopeKind::TrustStatement => self.trust_requested(now, sender, None, body, delivery),
+            EnvelopeKind::TrustAnswer => {
+                let answer = TrustAnswer::decode(body)?;
+                if !self.book.is_awaited(&answer) && !self.is_joining(&answer, &sender) {
+                    return Err(Drop::Unexpected);
+                }
+                self.derive(now, sender, Purpose::Answered { answer, delivery })
+            }
+            EnvelopeKind::Redemption => {
+                let redemption = Redemption::decode(body)?;
+                if !self.book.admits(now, &sender, &redemption) {
+                    return Err(Drop::Untrusted);
+                }
+                let purpose = Purpose::Redeemed { redemption, delivery };
+                self.derive(now, sender, purpose)
+            }
+        }
+    }
+
+    /// A request for trust: signed by its sender, and for us.
+    fn trust_requested(
+        &mut self,
+        now: Now,
+        sender: PublicKey,
+        known_as: Option<Hostname>,
+        statement: &[u8],
+        delivery: u64,
+    ) -> Result<(), Drop> {
+        let is_peer = self.book.peer(&sender).is_some();
+        if !is_peer && !self.strangers.take(now.monotonic) {
+            return Err(Drop::RateLimited);
+        }
+        let statement = TrustStatement::decode(statement)?;
+        statement.verify(&sender)?;
+        if sender == self.me.key || !self.me.is_meant(statement.target()) {
+            return Err(Drop::Unexpected);
+        }
+        let purpose = Purpose::Asked { statement, known_as, delivery };
+        self.derive(now, sender, purpose)
+    }
+
+    /// Counts a refusal. The server forgets what is refused for good; what came too fast, it keeps.
+    fn refused(&mut self, now: Now, result: Result<(), Drop>, delivery: u64) {
+        let Err(reason) = result else { return };
+        self.drops.count(reason);
+        if reason != Drop::RateLimited {
+            self.acknowledge(now, delivery);
+        }
+    }
+
+    /// Tells the server to forget a durable delivery; queued behind the changes that it caused.
+    pub(super) fn acknowledge(&mut self, now: Now, delivery: u64) {
+        if delivery != 0 {
+            self.client.send_now(Acknowledge { delivery }.into());
+            self.drain_client(now);
+        }
+    }
+
+    /// Seals a message to a node and passes it to the rendezvous. One that is not durable is worth
+    /// nothing later, and is not kept for the next login either.
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        recipient: &PublicKey,
+        kind: EnvelopeKind,
+        body: &[u8],
+        is_durable: bool,
+    ) {
+        let identity = &self.me.identity;
+        let message = Deliver {
+            recipient: recipient.as_bytes().to_vec(),
+            sealed: envelope::seal(identity, recipient, kind as u8, body, &mut self.rng),
+            durable: is_durable,
+        };
+        if !is_durable {
+            self.client.send_now(message.into());
+        } else if !self.client.send(now, message.into()) {
+            self.drops.count(Drop::QueueFull);
+        }
+        self.drain_client(now);
+    }
+}

@@ -1,0 +1,113 @@
+//! What this node knows about itself, and tells those whom it trusts.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::settings::{Settings, State};
+use crate::identity::{
+    Address, Hostname, Identity, Network, NodeId, Prefix, PublicKey, Target, TunnelCertificate, TunnelSecret,
+};
+use crate::punch::Families;
+use crate::rendezvous::client::Client;
+use crate::wire::introduction::Introduction;
+use crate::wire::{Candidate, CandidateKind, Path};
+
+/// The most of our own addresses that become candidates.
+const MAX_HOSTS: usize = 16;
+
+/// This node.
+pub(super) struct Me {
+    pub identity: Identity,
+    pub key: PublicKey,
+    pub id: NodeId,
+    pub network: Network,
+    pub prefix: Prefix,
+    pub address: Ipv6Addr,
+    /// The name that the rendezvous granted us.
+    pub hostname: Option<Hostname>,
+    pub secret: TunnelSecret,
+    pub certificate: TunnelCertificate,
+    /// Another number at each start.
+    pub boot: u64,
+    /// Where our socket listens, best first.
+    pub hosts: Vec<SocketAddr>,
+}
+
+impl Me {
+    pub fn new(settings: &Settings, state: State, boot: u64) -> Me {
+        let address = Address { network: settings.network, node: state.id };
+        Me {
+            key: state.identity.public_key(),
+            certificate: TunnelCertificate::issue(&state.identity, &state.tunnel, state.tunnel_serial),
+            identity: state.identity,
+            id: state.id,
+            network: settings.network,
+            prefix: settings.prefix,
+            address: settings.prefix.ipv6(address),
+            hostname: None,
+            secret: state.tunnel,
+            boot,
+            hosts: Vec::new(),
+        }
+    }
+
+    /// The overlay address of a node of our network.
+    pub fn address_of(&self, node: NodeId) -> Ipv6Addr {
+        let network = self.network;
+        self.prefix.ipv6(Address { network, node })
+    }
+
+    /// The node behind an overlay address, if it is in our network.
+    pub fn node_at(&self, address: Ipv6Addr) -> Option<NodeId> {
+        let address = self.prefix.address(address)?;
+        (address.network == self.network).then_some(address.node)
+    }
+
+    /// Whether a target means this node.
+    pub fn is_meant(&self, target: &Target) -> bool {
+        match target {
+            Target::Key(key) => *key == self.key,
+            Target::Node(id) => *id == self.id,
+            Target::Name(name) => self.hostname.as_ref() == Some(name),
+        }
+    }
+
+    /// Takes our addresses in order of rank; whether they are others than before.
+    pub fn set_hosts(&mut self, ips: &[IpAddr], port_v4: u16, port_v6: u16) -> bool {
+        let port = |ip: &IpAddr| if ip.is_ipv4() { port_v4 } else { port_v6 };
+        let endpoints = ips.iter().map(|ip| SocketAddr::new(*ip, port(ip)));
+        let usable = endpoints.filter(|endpoint| endpoint.port() != 0);
+        let hosts: Vec<SocketAddr> = usable.take(MAX_HOSTS).collect();
+        let changed = hosts != self.hosts;
+        self.hosts = hosts;
+        changed
+    }
+
+    /// The address families that we can send from.
+    pub fn families(&self) -> Families {
+        Families { v4: self.hosts.iter().any(SocketAddr::is_ipv4), v6: self.hosts.iter().any(SocketAddr::is_ipv6) }
+    }
+
+    /// Where we might be reached, best first; the relay first, for it always works.
+    pub fn candidates(&self, client: &Client) -> Vec<Candidate> {
+        let candidate = |kind, path| Candidate { kind, path };
+        let relay = client.relay_address().map(|relay| candidate(CandidateKind::Relayed, Path::Relayed(relay)));
+        let hosts = self.hosts.iter().map(|host| candidate(CandidateKind::Host, Path::Direct(*host)));
+        let outside = client.reflexive();
+        let outside = outside
+            .iter()
+            .filter(|seen| !self.hosts.contains(seen))
+            .map(|seen| candidate(CandidateKind::Reflexive, Path::Direct(*seen)));
+        relay.into_iter().chain(hosts).chain(outside).collect()
+    }
+
+    /// What we say of ourselves.
+    pub fn introduction(&self, client: &Client, answer: bool) -> Introduction {
+        Introduction {
+            certificate: self.certificate,
+            hostname: self.hostname.clone(),
+            candidates: self.candidates(client),
+            boot: self.boot,
+            answer,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the node wants done.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::command::{Answer, CommandId, PathView};
+use super::error::CommandError;
+use crate::identity::{Hostname, NodeId, PublicKey};
+use crate::peer::PeerTable;
+use crate::peer::record::Change;
+use crate::wire::rendezvous::ClientMessage;
+
+/// One thing to do, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram from the node's UDP socket.
+    Transmit {
+        /// Where to.
+        to: SocketAddr,
+        /// All of it.
+        payload: Vec<u8>,
+    },
+    /// Write this packet to the TUN device.
+    Packet(Vec<u8>),
+    /// Give this message to the rendezvous link.
+    Link(ClientMessage),
+    /// Derive this key's node ID off the machine, and report it with `handle_derived`. One at a time.
+    Derive(PublicKey),
+    /// Make this durable before any later output is carried out.
+    Save(Change),
+    /// Let the datapath use this table from now on.
+    Table(Arc<PeerTable>),
+    /// Tell whoever gave the command.
+    Answer(CommandId, Result<Answer, CommandError>),
+    /// Something happened.
+    Event(Event),
+    /// Nothing more to do until an input comes, or this time.
+    Wait {
+        /// When to call `handle_timeout`.
+        deadline: Instant,
+        /// What for.
+        why: &'static str,
+    },
+}
+
+/// Something that people and scripts wait for or want to read about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Logged in at the rendezvous.
+    RendezvousUp {
+        /// The name that is ours now.
+        hostname: Option<Hostname>,
+    },
+    /// The rendezvous is away.
+    RendezvousDown {
+        /// Why.
+        reason: String,
+    },
+    /// What peers are told about where we are is known, or changed.
+    Candidates,
+    /// A peer is reached in another way than before.
+    PeerPath {
+        /// Which peer.
+        id: NodeId,
+        /// How.
+        path: PathView,
+    },
+    /// A node is trusted now.
+    PeerTrusted {
+        /// Its node ID.
+        id: NodeId,
+        /// The name that it told.
+        hostname: Option<Hostname>,
+    },
+    /// A node is no longer trusted.
+    PeerUntrusted {
+        /// Its node ID.
+        id: NodeId,
+    },
+    /// A node asks for trust.
+    TrustRequested {
+        /// Its node ID.
+        id: NodeId,
+        /// The name that it claims.
+        hostname: Option<Hostname>,
+        /// What it says it wants.
+        reason: String,
+    },
+    /// The name that we ask for belongs to another node.
+    HostnameTaken(Hostname),
+}

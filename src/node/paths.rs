@@ -1,0 +1,79 @@
+//! Carries out what each peer's path agent wants.
+
+use super::output::Event;
+use super::remote::{Ways, view};
+use super::{Node, Slot};
+use crate::punch;
+use crate::wire::control::Control;
+use crate::wire::{Candidate, Now, Path, RelayAddress};
+
+impl Node {
+    /// Drains the agent of one peer.
+    pub(super) fn drive(&mut self, now: Now, slot: Slot) {
+        while let Some(output) = self.agent_output(slot) {
+            match output {
+                punch::Output::Probe { via, id } => {
+                    self.send_control(slot, via, &Control::Probe { id });
+                }
+                punch::Output::Answer { via, id, observed } => {
+                    self.send_control(slot, via, &Control::ProbeAnswer { id, observed });
+                }
+                punch::Output::Introduce { via } => self.introduce_inside(slot, via),
+                punch::Output::Chosen(path) => self.path_chosen(now, slot, path),
+            }
+        }
+    }
+
+    fn agent_output(&mut self, slot: Slot) -> Option<punch::Output> {
+        match &mut self.remotes.get_mut(slot)?.ways {
+            Ways::Agent(agent) => agent.poll_output(),
+            Ways::Fixed(_) => None,
+        }
+    }
+
+    fn path_chosen(&mut self, _now: Now, slot: Slot, path: Option<Path>) {
+        self.is_stale = true;
+        if let Some(remote) = self.remotes.get(slot) {
+            let id = remote.id;
+            let path = view(path);
+            self.event(Event::PeerPath { id, path });
+        }
+    }
+
+    /// Tells every agent what we can send from, and where the relay has its peer now.
+    pub(super) fn update_ways(&mut self, now: Now) {
+        for slot in self.remotes.slots() {
+            self.update_way(now, slot);
+            self.drive(now, slot);
+        }
+    }
+
+    pub(super) fn update_way(&mut self, now: Now, slot: Slot) {
+        let relay = self.client.relay_address();
+        let families = self.me.families();
+        let Some(remote) = self.remotes.get_mut(slot) else {
+            return;
+        };
+        let candidates = through(relay, &remote.told);
+        if let Ways::Agent(agent) = &mut remote.ways {
+            agent.set_local(now, families, relay.is_some());
+            if !remote.told.is_empty() {
+                agent.set_remote_candidates(now, &candidates);
+            }
+        }
+    }
+}
+
+/// What a peer told, with our own relay server in place of the one that it named: in one network all
+/// use the same server, each by the address at which it reaches it, and frames are sent to no other.
+fn through(relay: Option<RelayAddress>, told: &[Candidate]) -> Vec<Candidate> {
+    let reachable = |candidate: &Candidate| match (candidate.path, relay) {
+        (Path::Direct(_), _) => Some(*candidate),
+        (Path::Relayed(theirs), Some(ours)) => Some(Candidate {
+            path: Path::Relayed(RelayAddress { server: ours.server, allocation: theirs.allocation }),
+            ..*candidate
+        }),
+        (Path::Relayed(_), None) => None,
+    };
+    told.iter().filter_map(reachable).collect()
+}

@@ -1,0 +1,46 @@
+//! What the datapath may know: the peer table, made anew whenever it would differ.
+
+use std::sync::Arc;
+
+use super::me::Me;
+use super::{Node, Output};
+use crate::identity::Address;
+use crate::peer::{Entry, Overlay, PeerTable, Relay};
+use crate::rendezvous::client::Client;
+
+/// The table of a node without peers.
+pub(super) fn empty(me: &Me) -> PeerTable {
+    PeerTable::new(overlay(me), None, Vec::new())
+}
+
+impl Node {
+    /// Makes and gives out the table, if the former is no longer true.
+    pub(super) fn publish(&mut self) {
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
+        let entries = self.remotes.iter().map(|(_, remote)| Entry {
+            tunnel: remote.tunnel.clone(),
+            id: remote.key.map(|_| remote.id),
+            address: remote.address,
+            path: remote.path(),
+        });
+        let table = PeerTable::new(overlay(&self.me), relay(&self.client), entries.collect());
+        self.table = Arc::new(table);
+        // Ahead of everything: what leaves after it may be answered before the next output is carried out.
+        self.outputs.push_front(Output::Table(self.table.clone()));
+    }
+}
+
+fn overlay(me: &Me) -> Overlay {
+    Overlay { prefix: me.prefix, address: Address { network: me.network, node: me.id } }
+}
+
+fn relay(client: &Client) -> Option<Relay> {
+    let credential = client.relay_credential()?;
+    Some(Relay {
+        server: client.relay_address()?.server,
+        session: credential.session,
+        allocation: credential.allocation,
+    })
+}

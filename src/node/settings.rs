@@ -1,0 +1,54 @@
+//! What a node is made of.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::trust::Mutual;
+use crate::identity::{Hostname, Identity, Network, NodeId, Prefix, RendezvousUrl, TunnelKey, TunnelSecret};
+use crate::peer::record::Records;
+use crate::wire::Drops;
+
+/// How the node is to behave.
+pub struct Settings {
+    /// The network that it is in.
+    pub network: Network,
+    /// Where overlay addresses are.
+    pub prefix: Prefix,
+    /// The name to claim; none keeps the one that was set by command, or that the rendezvous has.
+    pub hostname: Option<Hostname>,
+    /// The server that the link connects to; it goes into our tokens.
+    pub rendezvous: Option<RendezvousUrl>,
+    /// What makes two requests approve each other.
+    pub mutual: Mutual,
+    /// Peers without an identity, configured by hand.
+    pub wireguard: Vec<WireguardPeer>,
+    /// All randomness of the node comes from here: 32 bytes that nobody else knows.
+    pub seed: [u8; 32],
+    /// Where drops are counted; the datapath counts there too.
+    pub drops: Arc<Drops>,
+}
+
+/// An ordinary WireGuard device as a peer.
+#[derive(Clone, Debug)]
+pub struct WireguardPeer {
+    /// Its tunnel key.
+    pub key: TunnelKey,
+    /// The overlay address that it may use: in our network's /64, of the form of a node's address.
+    pub address: Ipv6Addr,
+    /// Where it listens; none: it must call first.
+    pub endpoint: Option<SocketAddr>,
+}
+
+/// What outlives a restart.
+pub struct State {
+    /// Who we are.
+    pub identity: Identity,
+    /// The ID derived from the identity's key.
+    pub id: NodeId,
+    /// The key of our tunnels.
+    pub tunnel: TunnelSecret,
+    /// When that key was made, in milliseconds since 1970.
+    pub tunnel_serial: u64,
+    /// Trust.
+    pub records: Records,
+}

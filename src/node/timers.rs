@@ -1,0 +1,142 @@
+//! When something is due, and why.
+
+use std::time::{Duration, Instant};
+
+use super::remote::{Remote, Ways};
+use super::{Node, Slot};
+use crate::peer::Tick;
+use crate::wire::{Drop, Now};
+
+/// Between two looks at all live tunnels: WireGuard's timers ask for this.
+const SWEEP: Duration = Duration::from_millis(250);
+/// Between two looks at what expires by the day.
+const TIDY: Duration = Duration::from_secs(60);
+/// The longest wait; it has no other meaning than that there is always an end.
+const IDLE: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The node's own deadlines; those of its parts are asked for.
+pub(super) struct Timers {
+    sweep_at: Instant,
+    tidy_at: Instant,
+    second: Instant,
+    /// Tell peers about changed candidates.
+    pub announce_at: Option<Instant>,
+    /// Go on introducing the node to its peers.
+    pub introduce_at: Option<Instant>,
+}
+
+impl Timers {
+    pub fn new(now: Instant) -> Timers {
+        Timers { sweep_at: now, tidy_at: now + TIDY, second: now, announce_at: None, introduce_at: None }
+    }
+
+    /// Whether another second than last time has begun.
+    pub fn take_second(&mut self, now: Instant) -> bool {
+        let is_next = now >= self.second + SECOND;
+        if is_next {
+            self.second = now;
+        }
+        is_next
+    }
+}
+
+impl Node {
+    pub(super) fn run_timers(&mut self, now: Now) {
+        self.client.handle_timeout(now);
+        self.drain_client(now);
+        let is_sweep = self.timers.sweep_at <= now.monotonic;
+        for slot in self.remotes.slots() {
+            if is_sweep {
+                self.sweep(now, slot);
+            }
+            if let Some(remote) = self.remotes.get_mut(slot)
+                && let Ways::Agent(agent) = &mut remote.ways
+            {
+                agent.handle_timeout(now);
+            }
+            self.drive(now, slot);
+            self.step(now, slot);
+        }
+        if is_sweep {
+            self.timers.sweep_at = now.monotonic + SWEEP;
+        }
+        self.run_own(now);
+    }
+
+    fn run_own(&mut self, now: Now) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.monotonic);
+        if is_due(self.timers.announce_at.take_if(|at| *at <= now.monotonic)) {
+            self.announce(now);
+        }
+        if is_due(self.timers.introduce_at) {
+            self.introduce_some(now);
+        }
+        if self.timers.tidy_at <= now.monotonic {
+            self.timers.tidy_at = now.monotonic + TIDY;
+            self.book.expire(now);
+            self.save();
+        }
+        self.expire_commands(now);
+    }
+
+    pub(super) fn next_deadline(&self, now: Now) -> (Instant, &'static str) {
+        let own = [
+            self.timers.announce_at.map(|at| (at, "changed candidates")),
+            self.timers.introduce_at.map(|at| (at, "introductions")),
+            self.client.poll_timeout(),
+            self.open_deadline(),
+            self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
+        ];
+        let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));
+        let tidy = (self.timers.tidy_at, "expiries");
+        let idle = (now.monotonic + IDLE, "nothing");
+        let all = own.into_iter().flatten().chain(remotes);
+        all.chain([tidy]).min().unwrap_or(idle)
+    }
+
+    fn is_sweeping(&self) -> bool {
+        let needs = |remote: &Remote| remote.tunnel.is_some() || !remote.waiting.is_empty();
+        self.remotes.iter().any(|(_, remote)| needs(remote))
+    }
+
+    /// Runs the timers of one tunnel, and tells its agent what the datapath saw.
+    fn sweep(&mut self, now: Now, slot: Slot) {
+        let Some(remote) = self.remotes.get_mut(slot) else {
+            return;
+        };
+        let expired = remote.waiting.expire(now.monotonic) as u64;
+        self.drops.add(Drop::WaitingExpired, expired);
+        let Some(tunnel) = remote.tunnel.clone() else {
+            return;
+        };
+        remote.sample(now);
+        // A path can be missing for a moment while the session is up, such as between two relay logins.
+        if remote.is_up && !remote.waiting.is_empty() {
+            self.flush(now, slot);
+        }
+        match tunnel.tick(&mut self.buffer) {
+            Tick::Initiation(len) => self.send_initiation(slot, len),
+            Tick::Keepalive(len) => {
+                if let Some(path) = self.remotes.get(slot).and_then(Remote::path) {
+                    self.send_buffer(path, len);
+                }
+            }
+            Tick::Expired => return self.end_tunnel(now, slot),
+            Tick::Idle => {}
+        }
+        let is_gone = |remote: &Remote| remote.is_up && !tunnel.has_session();
+        if self.remotes.get(slot).is_some_and(is_gone) {
+            self.session_down(now, slot);
+        }
+    }
+}
+
+/// When a peer needs attention.
+fn due(remote: &Remote) -> Option<(Instant, &'static str)> {
+    let agent = match &remote.ways {
+        Ways::Agent(agent) => agent.poll_timeout(),
+        Ways::Fixed(_) => None,
+    };
+    agent.into_iter().chain(remote.attempt.due()).min()
+}

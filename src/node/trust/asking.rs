@@ -1,0 +1,170 @@
+//! Requests for trust, in both directions, and their answers.
+
+use super::{MAX_PENDING, MAX_REQUESTS, Mutual, REQUEST_LIFETIME_MS, Refusal, TrustBook, only_one};
+use crate::identity::{Hostname, NodeId, PublicKey, Target};
+use crate::peer::record::{Change, PendingRecord, RequestRecord, Via};
+use crate::wire::introduction::{Nonce, TrustAnswer, TrustStatement};
+use crate::wire::{Drop, Now};
+
+/// A verified request to us.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who signed it.
+    pub key: PublicKey,
+    /// Its derived ID.
+    pub id: NodeId,
+    /// The name that the rendezvous says it has; none when the request came sealed.
+    pub known_as: Option<&'a Hostname>,
+    /// What it says.
+    pub statement: &'a TrustStatement,
+}
+
+/// What became of a request to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is trusted, and news: tell it, and introduce the node.
+    Approved,
+    /// It was trusted already: tell it again, for it may have lost our answer.
+    Known,
+    /// It waits for the user.
+    Pending,
+}
+
+impl TrustBook {
+    /// Decides about a request to us. Our own open request for the same node is our consent.
+    pub fn asked(&mut self, now: Now, asked: Asked<'_>) -> Result<Verdict, Refusal> {
+        if self.peers.contains_key(&asked.key) {
+            self.set_hostname(&asked.key, asked.statement.hostname().cloned());
+            return Ok(Verdict::Known);
+        }
+        if self.requests().any(|ours| self.is_mutual(ours, &asked)) {
+            let hostname = asked.statement.hostname().cloned();
+            self.trust(now, asked.key, asked.id, hostname, Via::Handshake)?;
+            return Ok(Verdict::Approved);
+        }
+        if !self.pending.contains_key(&asked.key) && self.pending.len() >= MAX_PENDING {
+            return Err(Refusal::Full);
+        }
+        let pending = PendingRecord {
+            key: asked.key,
+            id: asked.id,
+            hostname: asked.statement.hostname().cloned(),
+            reason: asked.statement.reason().to_owned(),
+            at_unix_ms: now.unix_millis,
+            nonce: *asked.statement.nonce(),
+        };
+        self.changes.push_back(Change::PutPending(pending.clone()));
+        self.pending.insert(pending.key, pending);
+        Ok(Verdict::Pending)
+    }
+
+    fn is_mutual(&self, ours: &RequestRecord, asked: &Asked<'_>) -> bool {
+        match &ours.target {
+            Target::Key(key) => *key == asked.key,
+            Target::Node(id) => *id == asked.id,
+            Target::Name(name) => self.mutual == Mutual::Name && asked.known_as == Some(name),
+        }
+    }
+
+    /// Opens a request of ours, or renews the open one for the same target, whose nonce stays: an
+    /// answer to either counts.
+    pub fn request(
+        &mut self,
+        now: Now,
+        target: Target,
+        fresh: Nonce,
+        reason: String,
+    ) -> Result<RequestRecord, Refusal> {
+        let open = self.requests().find(|ours| ours.target == target);
+        let nonce = open.map_or(fresh, |ours| ours.nonce);
+        if !self.requests.contains_key(&nonce) && self.requests.len() >= MAX_REQUESTS {
+            return Err(Refusal::Full);
+        }
+        let request = RequestRecord { nonce, target, reason, at_unix_ms: now.unix_millis };
+        self.changes.push_back(Change::PutRequest(request.clone()));
+        self.requests.insert(nonce, request.clone());
+        Ok(request)
+    }
+
+    /// Whether this answers an open request: cheap, before the ID of a stranger is derived.
+    pub fn is_awaited(&self, answer: &TrustAnswer) -> bool {
+        self.requests.contains_key(&answer.nonce)
+    }
+
+    /// Takes the answer that `key` signed. It counts only for the request of its nonce, and from whom
+    /// that request meant. Whether the key is a new peer.
+    pub fn answered(&mut self, now: Now, key: PublicKey, id: NodeId, answer: &TrustAnswer) -> Result<bool, Drop> {
+        let request = self.requests.get(&answer.nonce).ok_or(Drop::Unexpected)?;
+        let is_meant = match &request.target {
+            Target::Key(meant) => *meant == key,
+            Target::Node(meant) => *meant == id,
+            Target::Name(_) => key != self.us,
+        };
+        if !is_meant {
+            return Err(Drop::Untrusted);
+        }
+        let nonce = request.nonce;
+        self.remove_request(nonce);
+        if !answer.approved {
+            return Ok(false);
+        }
+        self.trust(now, key, id, answer.hostname.clone(), Via::Handshake).map_err(|_| Drop::Untrusted)
+    }
+
+    /// The request to us that is meant; a name is what the sender claims.
+    pub fn find_pending(&self, target: &Target) -> Result<&PendingRecord, Refusal> {
+        only_one(self.pending().filter(|asked| match target {
+            Target::Key(key) => asked.key == *key,
+            Target::Node(id) => asked.id == *id,
+            Target::Name(name) => asked.hostname.as_ref() == Some(name),
+        }))
+    }
+
+    /// Trusts who asked; the request, for the answer to it.
+    pub fn approve(&mut self, now: Now, target: &Target) -> Result<PendingRecord, Refusal> {
+        let asked = self.find_pending(target)?.clone();
+        let hostname = asked.hostname.clone();
+        self.trust(now, asked.key, asked.id, hostname, Via::Handshake)?;
+        Ok(asked)
+    }
+
+    /// Forgets a request; who asked is told nothing.
+    pub fn reject(&mut self, target: &Target) -> Result<PendingRecord, Refusal> {
+        let asked = self.find_pending(target)?.clone();
+        self.settle_pending(&asked.key);
+        Ok(asked)
+    }
+
+    pub(super) fn settle_pending(&mut self, key: &PublicKey) {
+        if self.pending.remove(key).is_some() {
+            self.changes.push_back(Change::RemovePending(*key));
+        }
+    }
+
+    pub(super) fn settle_requests(&mut self, key: &PublicKey, id: NodeId) {
+        let is_for = |target: &Target| match target {
+            Target::Key(other) => other == key,
+            Target::Node(other) => *other == id,
+            Target::Name(_) => false,
+        };
+        let settled = self.requests().filter(|ours| is_for(&ours.target));
+        let settled: Vec<Nonce> = settled.map(|ours| ours.nonce).collect();
+        for nonce in settled {
+            self.remove_request(nonce);
+        }
+    }
+
+    pub(super) fn expire_requests(&mut self, now: Now) {
+        let is_over = |ours: &&RequestRecord| now.unix_millis.saturating_sub(ours.at_unix_ms) > REQUEST_LIFETIME_MS;
+        let over: Vec<Nonce> = self.requests().filter(is_over).map(|r| r.nonce).collect();
+        for nonce in over {
+            self.remove_request(nonce);
+        }
+    }
+
+    fn remove_request(&mut self, nonce: Nonce) {
+        if self.requests.remove(&nonce).is_some() {
+            self.changes.push_back(Change::RemoveRequest(nonce));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the user is shown.
+
+use super::Node;
+use super::command::{Info, PathView, PeerView, RendezvousView, Status};
+use super::commands::refusal;
+use super::error::CommandError;
+use super::remote::Remote;
+use crate::identity::Target;
+use crate::rendezvous::client::State;
+use crate::wire::Now;
+
+impl Node {
+    pub(super) fn info(&self, now: Now) -> Info {
+        Info {
+            id: self.me.id,
+            network: self.me.network,
+            address: self.me.address,
+            hostname: self.me.hostname.clone(),
+            key: self.me.key,
+            tunnel_key: self.me.certificate.key,
+            uptime: now.monotonic.saturating_duration_since(self.started),
+            rendezvous: self.rendezvous_view(now),
+        }
+    }
+
+    pub(super) fn status(&self, now: Now) -> Status {
+        Status {
+            rendezvous: self.rendezvous_view(now),
+            mapping: self.client.mapping(),
+            candidates: self.me.candidates(&self.client),
+            trusted: self.book.peers().count(),
+            connected: self.remotes.iter().filter(|(_, r)| r.is_up).count(),
+            pending: self.book.pending().count(),
+            requests: self.book.requests().count(),
+            invites: self.book.invited(),
+            drops: self.drops.iter().collect(),
+        }
+    }
+
+    pub(super) fn peer_views(&self) -> Vec<PeerView> {
+        self.remotes.by_id().map(|peer| self.view(peer)).collect()
+    }
+
+    pub(super) fn find(&self, target: &Target) -> Result<PeerView, CommandError> {
+        if self.me.is_meant(target) {
+            return Ok(self.view_of_ourselves());
+        }
+        let peer = self.book.find(target).map_err(|why| refusal(why, target))?;
+        let slot = self.remotes.of_key(&peer.key);
+        slot.and_then(|slot| self.remotes.get(slot))
+            .map(|remote| self.view(remote))
+            .ok_or_else(|| CommandError::NotFound(target.clone()))
+    }
+
+    fn view(&self, remote: &Remote) -> PeerView {
+        let record = remote.key.and_then(|key| self.book.peer(&key));
+        let traffic = remote.tunnel.as_ref().map(|t| t.traffic().sample());
+        let traffic = traffic.unwrap_or_default();
+        PeerView {
+            id: remote.id,
+            key: remote.key,
+            hostname: record.and_then(|peer| peer.hostname.clone()),
+            address: remote.address,
+            trusted: true,
+            path: remote.path_view(),
+            rtt: remote.rtt(),
+            tx_bytes: traffic.sent_bytes,
+            rx_bytes: traffic.received_bytes,
+            last_handshake: remote.tunnel.as_ref().and_then(|t| t.session_age()),
+        }
+    }
+
+    fn view_of_ourselves(&self) -> PeerView {
+        PeerView {
+            id: self.me.id,
+            key: Some(self.me.key),
+            hostname: self.me.hostname.clone(),
+            address: self.me.address,
+            trusted: true,
+            path: PathView::None,
+            rtt: None,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            last_handshake: None,
+        }
+    }
+
+    fn rendezvous_view(&self, now: Now) -> RendezvousView {
+        let since = self.client.since().monotonic;
+        RendezvousView {
+            url: self.rendezvous.clone(),
+            is_up: *self.client.state() == State::LoggedIn,
+            since: now.monotonic.saturating_duration_since(since),
+            reason: match self.client.state() {
+                State::Down { reason } => Some(reason.clone()),
+                State::LoggingIn => Some("logging in".into()),
+                State::LoggedIn => None,
+            },
+        }
+    }
+}
