@@ -1,1 +1,96 @@
-//! (datapath)
+//! Carries packets: TUN → seal → UDP and UDP → open → TUN, on one plain thread each.
+//!
+//! In: packets of this machine's programs and datagrams of other nodes. Out: the same, sealed or opened as the
+//! peer table says. The table is read-only here and swapped by the slow path; whatever it cannot settle at once
+//! (handshakes, control packets, no session, a new path) leaves as a [`Slow`] item through a bounded queue. The
+//! threads take no decision, never wait for the slow path and allocate nothing for a packet that goes through.
+
+mod inbound;
+mod outbound;
+mod slow;
+mod wake;
+
+pub use slow::Slow;
+
+use crate::{peer::PeerTable, tun::Device, udp::Sockets, wire::Drops};
+use arc_swap::ArcSwap;
+use std::{
+    io::{self, PipeReader, PipeWriter},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+use tokio::sync::mpsc;
+
+/// Room for the largest IP packet or UDP datagram, with what sealing and the relay add in front and behind.
+const BUFFER: usize = (64 << 10) + 256;
+
+/// Packets handled between two looks at the stop signal and the peer table.
+const BATCH: usize = 64;
+
+/// What the threads work with; all of it is shared with the slow path.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where packets come from and go to.
+    pub device: Arc<Device>,
+    /// Where datagrams come from and go to.
+    pub sockets: Arc<Sockets>,
+    /// The peers, as the slow path last published them.
+    pub table: Arc<ArcSwap<PeerTable>>,
+    /// Where refused packets and datagrams are counted.
+    pub drops: Arc<Drops>,
+    /// Where the rest goes; full means dropped and counted. Each thread keeps one place for itself.
+    pub slow: mpsc::Sender<Slow>,
+}
+
+/// The running threads; dropping it stops them.
+pub struct Datapath {
+    /// Closing it is the signal to stop.
+    stop: Option<PipeWriter>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a thread does until the pipe is closed at its other end.
+type Run = fn(&Parts, &PipeReader) -> io::Result<()>;
+
+impl Datapath {
+    /// Starts both threads.
+    pub fn start(parts: Parts) -> io::Result<Datapath> {
+        let (stopped, stop) = io::pipe()?;
+        let mut datapath = Datapath { stop: Some(stop), threads: Vec::new() };
+        datapath.spawn("tun-to-udp", parts.clone(), stopped.try_clone()?, outbound::run)?;
+        datapath.spawn("udp-to-tun", parts, stopped, inbound::run)?;
+        Ok(datapath)
+    }
+
+    /// Stops both threads and waits until they have ended.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn spawn(&mut self, name: &str, parts: Parts, stopped: PipeReader, run: Run) -> io::Result<()> {
+        // Reserved, so that the thread can say its last word without waiting for room.
+        let last_word = parts.slow.clone().try_reserve_owned();
+        let last_word = last_word.map_err(io::Error::other)?;
+        let work = move || {
+            if let Err(error) = run(&parts, &stopped) {
+                last_word.send(Slow::Failed(error));
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(work)?);
+        Ok(())
+    }
+}
+
+impl Drop for Datapath {
+    fn drop(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

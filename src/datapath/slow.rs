@@ -1,0 +1,32 @@
+//! What the fast path leaves to the slow one, and the way there.
+
+use super::Parts;
+use crate::{peer::Arrival, wire::Drop};
+use std::{io, net::SocketAddr};
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Something that the peer table could not settle.
+#[derive(Debug)]
+pub enum Slow {
+    /// A packet of this machine's programs to a peer without session or path.
+    Packet(Vec<u8>),
+    /// A datagram that is no data of a session: a handshake, STUN, a relay's answer.
+    Datagram(SocketAddr, Vec<u8>),
+    /// A control packet, opened, and how it came.
+    Control(Arrival, Vec<u8>),
+    /// Something authenticated came that is news: on another path, or the first of a session.
+    Heard(Arrival),
+    /// A thread of the datapath ended, because its device is gone: no packet moves any more.
+    Failed(io::Error),
+}
+
+impl Parts {
+    /// Hands an item over if there is room; never waits.
+    pub(super) fn hand_over(&self, item: Slow) {
+        match self.slow.try_send(item) {
+            Err(TrySendError::Full(_)) => self.drops.count(Drop::QueueFull),
+            // Without a receiver the daemon is stopping.
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+        }
+    }
+}

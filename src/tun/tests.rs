@@ -1,0 +1,133 @@
+//! The device on the real kernel, each test in a network namespace of its own.
+
+use super::{netns::Namespace, *};
+use std::{net::Ipv6Addr, os::fd::AsFd};
+
+const OURS: &str = "fd50:494c:4f54::a1b2:c3d4:e5f6";
+
+fn ours() -> Ipv6Addr {
+    OURS.parse().unwrap()
+}
+
+fn open_in(namespace: &Namespace, name: &str) -> Result<Device, TunError> {
+    namespace.enter(|| open(name, ours(), 64, 1280))
+}
+
+#[test]
+fn names_and_mtu_are_checked_before_anything_is_made() {
+    for name in ["", ".", "..", "a/b", "pilot 0", "sixteen-letters-", "tun%d"] {
+        assert!(matches!(open(name, ours(), 64, 1280), Err(TunError::BadName { .. })), "{name:?}");
+    }
+    assert!(matches!(open("pilot0", ours(), 64, 1279), Err(TunError::SmallMtu { mtu: 1279 })));
+}
+
+#[test]
+fn kernel_tun_has_address_route_mtu() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let device = open_in(&namespace, "pilot0").unwrap();
+    namespace.enter(|| std::net::TcpListener::bind((ours(), 7)).unwrap());
+    let link = namespace.run("ip -6 address show dev pilot0");
+    assert!(link.contains("mtu 1280") && link.contains("UP"), "{link}");
+    let address = format!("inet6 {OURS}/64 scope global nodad");
+    assert!(link.contains(&address), "{link}");
+    let route = namespace.run("ip -6 route get fd50:494c:4f54::1");
+    assert!(route.contains("dev pilot0") && route.contains(OURS), "{route}");
+    assert!(namespace.run("ip -o link show dev pilot0").starts_with(&format!("{}: ", device.index())));
+    assert_eq!(device.name(), "pilot0");
+}
+
+#[test]
+fn kernel_tun_moves_packets_both_ways_and_never_blocks() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let device = open_in(&namespace, "pilot0").unwrap();
+    let socket = namespace.enter(|| std::net::UdpSocket::bind((ours(), 7)).unwrap());
+    let peer: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
+    socket.send_to(b"hello", (peer, 7)).unwrap();
+    let mut buffer = [0; 2048];
+    let sent = loop {
+        let mut wait = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        assert!(poll(&mut wait, PollTimeout::from(10_000u16)).unwrap() > 0, "no packet came");
+        let length = device.read(&mut buffer).unwrap();
+        if buffer[..length].ends_with(b"hello") {
+            break length;
+        }
+    };
+    let mut answer = buffer[..sent].to_vec();
+    let (source, destination) = (answer[8..24].to_vec(), answer[24..40].to_vec());
+    answer[8..24].copy_from_slice(&destination);
+    answer[24..40].copy_from_slice(&source);
+    let patience = std::time::Duration::from_millis(50);
+    socket.set_read_timeout(Some(patience)).unwrap();
+    // The kernel makes a new address reachable a moment after it can be bound: repeat, as every transport does.
+    let received = (0..200).find_map(|_| {
+        device.write(&answer).unwrap();
+        socket.recv_from(&mut buffer).ok()
+    });
+    assert_eq!(received, Some((5, (peer, 7).into())));
+    while device.read(&mut buffer).is_ok() {}
+    assert_eq!(device.read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn kernel_tun_vanishes_with_its_device_and_comes_back() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    drop(open_in(&namespace, "pilot0").unwrap());
+    assert!(!namespace.output("ip link show dev pilot0").status.success());
+    open_in(&namespace, "pilot0").unwrap();
+}
+
+#[test]
+fn kernel_tun_left_over_and_persistent_is_taken_over() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.run("ip tuntap add dev pilot0 mode tun");
+    namespace.run("ip link set pilot0 up");
+    namespace.run(&format!("ip address add {OURS}/64 dev pilot0"));
+    open_in(&namespace, "pilot0").unwrap();
+}
+
+#[test]
+fn kernel_tun_says_who_is_in_the_way() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let _first = open_in(&namespace, "pilot0").unwrap();
+    let same = open_in(&namespace, "pilot0").err().unwrap();
+    assert!(matches!(same, TunError::Busy { .. }), "{same}");
+    let taken = open_in(&namespace, "pilot1").err().unwrap();
+    assert!(matches!(&taken, TunError::NetworkTaken { other, .. } if other == "pilot0"), "{taken}");
+    let other_network = "fd50:494c:4f54:7::1".parse().unwrap();
+    namespace.enter(|| open("pilot7", other_network, 64, 1280)).unwrap();
+    namespace.run("ip link add bridge9 type bridge");
+    let foreign = namespace.enter(|| open("bridge9", "fd00::1".parse().unwrap(), 64, 1280)).err().unwrap();
+    assert!(matches!(foreign, TunError::NotTun { .. }), "{foreign}");
+}
+
+#[test]
+fn kernel_tun_switches_ipv6_on_where_containers_switch_it_off() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+    let _device = open_in(&namespace, "pilot0").unwrap();
+    assert!(namespace.run("ip -6 address show dev pilot0").contains(OURS));
+}
+
+#[test]
+fn kernel_tun_without_privilege_says_what_to_do() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let error = namespace.enter_as_nobody(|| open("pilot0", ours(), 64, 1280));
+    let error = error.err().unwrap();
+    assert!(matches!(error, TunError::NotPermitted { .. }), "{error}");
+    assert!(error.to_string().contains("sudo"), "{error}");
+}

@@ -1,0 +1,242 @@
+//! The sockets themselves, one a family.
+
+use crate::wire::drops::{Drop, Drops};
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+/// Room for bursts, in bytes: at the system's default of 208 KiB a fast sender loses datagrams.
+const BUFFER: usize = 4 << 20;
+
+/// So many random ports are tried for one that is free in both families.
+const ATTEMPTS: u32 = 16;
+
+/// One UDP socket a family on one port; a family that the machine lacks is done without.
+pub struct Sockets {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+    drops: Arc<Drops>,
+}
+
+/// Why there are no sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum UdpError {
+    /// Somebody else has the port.
+    #[error(
+        "UDP port {port} is in use: another pilotd or program has it; choose another with --listen-port, or 0 for any"
+    )]
+    PortInUse {
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// This process may not take the port.
+    #[error("UDP port {port} needs CAP_NET_BIND_SERVICE: choose one from 1024 on with --listen-port, or 0 for any")]
+    NotPermitted {
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// The machine gave neither an IPv4 nor an IPv6 socket.
+    #[error("could not open UDP port {port} on IPv4 or IPv6: {source}")]
+    Open {
+        /// The port that was asked for; 0 for any.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Sockets {
+    /// Binds `port` on all addresses of both families; 0 takes a random port, the same for both if possible.
+    ///
+    /// The sockets are non-blocking. Datagrams that cannot be sent are counted in `drops`.
+    pub fn bind(port: u16, drops: Arc<Drops>) -> Result<Sockets, UdpError> {
+        let bound = if port == 0 { random() } else { pair(port) };
+        let (v4, v6) = bound.map_err(|source| failed(port, source))?;
+        Ok(Sockets { v4, v6, drops })
+    }
+
+    /// The local port for IPv4, if the machine has IPv4.
+    pub fn port_v4(&self) -> Option<u16> {
+        port(self.v4.as_ref()?).ok()
+    }
+
+    /// The local port for IPv6, if the machine has IPv6.
+    pub fn port_v6(&self) -> Option<u16> {
+        port(self.v6.as_ref()?).ok()
+    }
+
+    /// The sockets to wait on and to receive from.
+    pub fn each(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.v4.iter().chain(&self.v6)
+    }
+
+    /// Sends one datagram by the socket of the family of `to`; one that cannot be sent now is lost and counted.
+    pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) {
+        let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+        let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        let sent = socket.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok());
+        if !sent {
+            self.drops.count(Drop::SendFailed);
+        }
+    }
+}
+
+/// An earlier datagram's ICMP error is reported to the next call on the socket: that one deserves a second try.
+fn send(socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
+    match socket.send_to(datagram, to) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(datagram, to),
+        result => result,
+    }
+}
+
+type Pair = (Option<UdpSocket>, Option<UdpSocket>);
+
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+fn pair(port: u16) -> io::Result<Pair> {
+    match (open(ANY_V4, port)?, open(ANY_V6, port)?) {
+        (None, None) => Err(io::ErrorKind::Unsupported.into()),
+        pair => Ok(pair),
+    }
+}
+
+fn random() -> io::Result<Pair> {
+    for _ in 0..ATTEMPTS {
+        let Some(v4) = open(ANY_V4, 0)? else { break };
+        match open(ANY_V6, port(&v4)?) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            v6 => return Ok((Some(v4), v6?)),
+        }
+    }
+    pair(0)
+}
+
+/// A socket bound to `ip` and `port`; `None` where the machine lacks the family.
+fn open(ip: IpAddr, port: u16) -> io::Result<Option<UdpSocket>> {
+    match bind(SocketAddr::new(ip, port)) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    widen(&socket)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Asks for large buffers beyond the system's limit, which CAP_NET_ADMIN allows, else up to the limit.
+fn widen(socket: &Socket) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+        socket.set_recv_buffer_size(BUFFER)?;
+    }
+    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
+        socket.set_send_buffer_size(BUFFER)?;
+    }
+    Ok(())
+}
+
+fn port(socket: &UdpSocket) -> io::Result<u16> {
+    socket.local_addr().map(|address| address.port())
+}
+
+fn failed(port: u16, source: io::Error) -> UdpError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => UdpError::PortInUse { port },
+        io::ErrorKind::PermissionDenied => UdpError::NotPermitted { port },
+        _ => UdpError::Open { port, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tun::netns::Namespace;
+
+    fn bind_any() -> Sockets {
+        Sockets::bind(0, Arc::default()).unwrap()
+    }
+
+    fn receive(sockets: &Sockets, buffer: &mut [u8]) -> SocketAddr {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd;
+        let mut wait: Vec<_> = sockets.each().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)).collect();
+        assert!(poll(&mut wait, PollTimeout::from(10_000u16)).unwrap() > 0);
+        sockets.each().find_map(|socket| socket.recv_from(buffer).ok()).unwrap().1
+    }
+
+    #[test]
+    fn a_random_port_is_the_same_for_both_families() {
+        let sockets = bind_any();
+        assert_ne!(sockets.port_v4(), Some(0));
+        assert_eq!(sockets.port_v4(), sockets.port_v6());
+    }
+
+    #[test]
+    fn datagrams_go_out_by_the_family_of_their_destination() {
+        let (a, b) = (bind_any(), bind_any());
+        let port = b.port_v4().unwrap();
+        for to in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let to: IpAddr = to.parse().unwrap();
+            a.send_to(SocketAddr::new(to, port), b"hello");
+            let from = receive(&b, &mut [0; 64]);
+            assert_eq!(from.ip(), to.to_canonical());
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let port = bind_any();
+        let taken = port.port_v4().unwrap();
+        let error = Sockets::bind(taken, Arc::default()).err().unwrap();
+        assert!(matches!(error, UdpError::PortInUse { port } if port == taken), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted() {
+        let drops: Arc<Drops> = Arc::default();
+        let sockets = Sockets::bind(0, drops.clone()).unwrap();
+        sockets.send_to("127.0.0.1:9".parse().unwrap(), &[0; 70_000]);
+        assert_eq!(drops.get(Drop::SendFailed), 1);
+    }
+
+    #[test]
+    fn an_empty_port_elsewhere_does_not_lose_the_next_datagram() {
+        let (a, b) = (bind_any(), bind_any());
+        let closed = bind_any().port_v4().unwrap();
+        a.send_to(SocketAddr::new([127, 0, 0, 1].into(), closed), b"nobody");
+        a.send_to(SocketAddr::new([127, 0, 0, 1].into(), b.port_v4().unwrap()), b"hello");
+        receive(&b, &mut [0; 64]);
+        assert_eq!(a.drops.get(Drop::SendFailed), 0);
+    }
+
+    #[test]
+    fn kernel_buffers_hold_bursts() {
+        let Some(namespace) = Namespace::new() else {
+            return;
+        };
+        let sockets = namespace.enter(bind_any);
+        for socket in sockets.each() {
+            let socket = socket2::SockRef::from(socket);
+            // The kernel reports twice what was asked for: its own bookkeeping counts.
+            assert!(socket.recv_buffer_size().unwrap() >= 2 * BUFFER);
+            assert!(socket.send_buffer_size().unwrap() >= 2 * BUFFER);
+        }
+    }
+}
