@@ -1,0 +1,187 @@
+//! The command line of `pilotctl`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Drives this machine's Pilot node.
+#[derive(Debug, Parser)]
+#[command(name = "pilotctl", version, propagate_version = true, max_term_width = 100)]
+pub struct Arguments {
+    /// The daemon's socket [default: /run/pilot/pilotd.sock, or $XDG_RUNTIME_DIR/pilot/pilotd.sock without root]
+    #[arg(long, global = true, env = "PILOT_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// NODE is a hostname, a node ID, an address, an overlay IPv6 address or a public key.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start, stop or look after the daemon
+    Daemon {
+        /// What about it
+        #[command(subcommand)]
+        action: DaemonAction,
+    },
+    /// Who this node is: its address, its keys, its rendezvous
+    Info,
+    /// Counters and the state of every part
+    Status,
+    /// The trusted nodes and the path to each
+    Peers,
+    /// Round trips to a node inside its tunnel, with the path that they take
+    Ping(PingArguments),
+    /// One trusted node
+    Find {
+        /// Which
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+    },
+    /// Take a hostname, unique in the network
+    SetHostname {
+        /// Lowercase letters, digits and hyphens
+        name: String,
+    },
+    /// Give the hostname up
+    ClearHostname,
+    /// Ask a node for mutual trust
+    Handshake {
+        /// Whom
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+        /// What the other side is shown
+        reason: Vec<String>,
+    },
+    /// Requests for trust that wait for a decision
+    Pending,
+    /// Grant a pending request
+    Approve {
+        /// Whose
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+    },
+    /// Forget a pending request; the other side is not told
+    Reject {
+        /// Whose
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+    },
+    /// Trust a node by its whole public key; without a key, list the trusted nodes
+    Trust {
+        /// The key, as the other side's `info` shows it
+        #[arg(allow_hyphen_values = true)]
+        key: Option<String>,
+    },
+    /// Withdraw trust, at once
+    Untrust {
+        /// From whom
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+    },
+    /// Make a join token for another machine
+    Invite {
+        /// How many nodes may use it
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        uses: u32,
+        /// How long it is good for
+        #[arg(long, default_value = "1h", value_name = "TIME", value_parser = super::format::parse_duration)]
+        expires: Duration,
+    },
+    /// Redeem a join token of the same rendezvous
+    Join {
+        /// The token
+        token: String,
+    },
+    /// The effective configuration, and where each value comes from
+    Config,
+    /// Wait until something holds; exit code 4 if it does not in time
+    Wait {
+        /// `ready`, NODE (connected), or `direct:NODE`
+        #[arg(long = "for", default_value = "ready", value_name = "CONDITION")]
+        condition: String,
+        /// How long at most
+        #[arg(long, default_value = "30s", value_name = "TIME", value_parser = super::format::parse_duration)]
+        timeout: Duration,
+    },
+    /// The node behind an overlay address
+    Whois {
+        /// An overlay IPv6 address
+        address: String,
+    },
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub enum DaemonAction {
+    /// Start it in the background; returns when it is ready
+    Start(StartArguments),
+    /// Stop it
+    Stop,
+    /// Whether it runs; with --check only by the exit code
+    Status {
+        /// Print nothing; exit code 3 when it does not run
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Passed on to `pilotd up`.
+#[derive(Debug, Args)]
+pub struct StartArguments {
+    /// The node's name in its network
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// The rendezvous server
+    #[arg(long, value_name = "URL")]
+    pub rendezvous: Option<String>,
+    /// A join token
+    #[arg(long, value_name = "TOKEN")]
+    pub join: Option<String>,
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// How to ping.
+#[derive(Debug, Args)]
+pub struct PingArguments {
+    /// Whom
+    #[arg(allow_hyphen_values = true)]
+    pub node: String,
+    /// How many times
+    #[arg(long, short, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// From one ping to the next
+    #[arg(long, short, default_value = "1s", value_name = "TIME", value_parser = super::format::parse_duration)]
+    pub interval: Duration,
+    /// How long to wait for each answer
+    #[arg(long, short, default_value = "5s", value_name = "TIME", value_parser = super::format::parse_duration)]
+    pub timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_may_begin_with_a_hyphen() {
+        let key = "-z5VWa1ecLZz4be6BmqLi-Zy16pIapaAvQgutzOz0nQ";
+        for verb in ["trust", "untrust", "handshake", "ping", "find", "approve", "reject"] {
+            let parsed = Arguments::try_parse_from(["pilotctl", verb, key]);
+            assert!(parsed.is_ok(), "{verb}: {}", parsed.unwrap_err());
+        }
+        assert!(Arguments::try_parse_from(["pilotctl", "handshake", key, "why", "not"]).is_ok());
+        let ping = Arguments::try_parse_from(["pilotctl", "ping", "alpha", "--count", "3", "--json"]);
+        assert!(ping.is_ok_and(|ping| ping.json));
+        assert!(Arguments::try_parse_from(["pilotctl", "ping", "--count", "3", "--json", "alpha"]).is_ok());
+    }
+}

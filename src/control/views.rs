@@ -1,0 +1,228 @@
+//! The answers: field names that scripts rely on.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How a node is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathKind {
+    /// Straight to its endpoint.
+    Direct,
+    /// Through a relay.
+    Relayed,
+    /// Not connected.
+    None,
+}
+
+impl std::fmt::Display for PathKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            PathKind::Direct => "direct",
+            PathKind::Relayed => "relayed",
+            PathKind::None => "none",
+        })
+    }
+}
+
+/// Answer to `info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// `a1b2.c3d4.e5f6`.
+    pub node_id: String,
+    /// `0:a1b2.c3d4.e5f6`.
+    pub address: String,
+    /// The overlay address.
+    pub ipv6: String,
+    /// Its name in the network, if it has one.
+    pub hostname: Option<String>,
+    /// The network's number.
+    pub network: u16,
+    /// Unpadded base64url of the Ed25519 key.
+    pub public_key: String,
+    /// Base64 of the X25519 key, as `wg` prints it.
+    pub tunnel_key: String,
+    /// Seconds since the start.
+    pub uptime_secs: u64,
+    /// The rendezvous server.
+    pub rendezvous: Rendezvous,
+    /// The TUN device.
+    pub interface: String,
+    /// The UDP port.
+    pub listen_port: u16,
+    /// Version of the daemon.
+    pub version: String,
+}
+
+/// The link to the rendezvous server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendezvous {
+    /// `pilot://KEY@HOST:PORT`.
+    pub url: String,
+    /// `connected` or `connecting`.
+    pub state: String,
+    /// For how long that has been so, seconds.
+    pub since_secs: u64,
+    /// Why it is not connected.
+    pub reason: Option<String>,
+    /// Whether this process runs it.
+    pub embedded: bool,
+}
+
+/// Answer to `peers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peers {
+    /// Every trusted node.
+    pub peers: Vec<Peer>,
+}
+
+/// One trusted node, and the answer to `find`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// `a1b2.c3d4.e5f6`; none for a hand-configured WireGuard peer.
+    pub node_id: Option<String>,
+    /// The name that it told us.
+    pub hostname: Option<String>,
+    /// Its overlay address.
+    pub ipv6: String,
+    /// Its Ed25519 key; none for a hand-configured WireGuard peer.
+    pub public_key: Option<String>,
+    /// Whether packets may flow.
+    pub trusted: bool,
+    /// How it is reached now.
+    pub path: PathKind,
+    /// The UDP endpoint that our datagrams go to: its own, or the relay's.
+    pub endpoint: Option<String>,
+    /// Last round trip, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Bytes of packets sent to it.
+    pub tx_bytes: u64,
+    /// Bytes of packets received from it.
+    pub rx_bytes: u64,
+    /// Age of the session, seconds.
+    pub last_handshake_secs: Option<u64>,
+}
+
+/// Answer to `ping`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Who answered.
+    pub node_id: String,
+    /// The round trip, milliseconds.
+    pub rtt_ms: f64,
+    /// The path of the answer.
+    pub path: PathKind,
+    /// The UDP endpoint that the ping went to.
+    pub endpoint: Option<String>,
+}
+
+/// Answer to `pending`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Requests of others that wait for `approve` or `reject`.
+    pub pending: Vec<PendingRequest>,
+}
+
+/// A request for trust that waits for our decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRequest {
+    /// Derived from the key, so certain.
+    pub node_id: String,
+    /// The whole key.
+    pub public_key: String,
+    /// The name that it claims.
+    pub hostname: Option<String>,
+    /// What it says.
+    pub reason: String,
+    /// When it came, Unix seconds.
+    pub since_unix: u64,
+}
+
+/// Answer to `trusted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// Every trusted node.
+    pub trusted: Vec<TrustedNode>,
+}
+
+/// A recorded decision to trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedNode {
+    /// Derived from the key.
+    pub node_id: String,
+    /// The whole key.
+    pub public_key: String,
+    /// The name that it told us.
+    pub hostname: Option<String>,
+    /// Since when, Unix seconds.
+    pub since_unix: u64,
+    /// `handshake`, `invite` or `key`.
+    pub via: String,
+}
+
+/// Answer to `handshake` and `join`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// Who was meant, as it was written.
+    pub target: String,
+    /// `queued` or `approved`.
+    pub state: String,
+    /// Who it is, as far as that is certain.
+    pub node_id: Option<String>,
+}
+
+/// Answer to `invite`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Invite {
+    /// What the other machine runs: `pilotd up --join TOKEN`.
+    pub token: String,
+    /// When it ends, Unix seconds.
+    pub expires_unix: u64,
+}
+
+/// Answer to `whois`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whois {
+    /// Whose address it is.
+    pub node_id: String,
+    /// Its name.
+    pub hostname: Option<String>,
+    /// Its key.
+    pub public_key: String,
+    /// The address that was asked for.
+    pub ipv6: String,
+}
+
+/// Answer to `wait`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// What holds now.
+    pub condition: String,
+    /// After how many milliseconds.
+    pub after_ms: u64,
+}
+
+/// Answer to requests that only change something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, for a person.
+    pub done: String,
+}
+
+/// One setting, in the answer to `config`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its key, as in the configuration file.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// `flag`, `environment`, `file`, `state` or `default`.
+    pub origin: String,
+}
+
+/// Answer to `config`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Every setting.
+    pub settings: Vec<Setting>,
+}
