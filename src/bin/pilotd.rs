@@ -1,3 +1,5 @@
-//! The node daemon.
+//! The node daemon and the rendezvous server.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pilot::daemon::run(std::env::args_os().collect())
+}

@@ -1,0 +1,101 @@
+//! The configuration file as it is written: TOML, every key optional, unknown keys refused.
+
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{ConfigError, WireguardPeer};
+use crate::identity::TunnelKey;
+
+/// `pilotd.toml`; the commented example is `config/pilotd.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub state: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
+    pub interface: Option<String>,
+    pub mtu: Option<u16>,
+    pub listen_port: Option<u16>,
+    pub network: Option<u16>,
+    pub prefix: Option<String>,
+    pub hostname: Option<String>,
+    pub log: Option<String>,
+    pub firewall: Option<bool>,
+    pub trust: TrustTable,
+    pub rendezvous: RendezvousTable,
+    pub wireguard: WireguardTable,
+}
+
+/// `[trust]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TrustTable {
+    pub mutual: Option<String>,
+}
+
+/// `[rendezvous]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RendezvousTable {
+    pub url: Option<String>,
+    pub embedded: EmbeddedTable,
+}
+
+/// `[rendezvous.embedded]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EmbeddedTable {
+    pub enabled: Option<bool>,
+    pub listen: Option<Vec<SocketAddr>>,
+    pub advertise: Option<Vec<String>>,
+    pub relay_rate: Option<u32>,
+}
+
+/// `[wireguard]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WireguardTable {
+    pub peers: Vec<WireguardPeerTable>,
+}
+
+/// `[[wireguard.peers]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireguardPeerTable {
+    pub public_key: TunnelKey,
+    pub address: Ipv6Addr,
+    pub endpoint: Option<SocketAddr>,
+}
+
+impl From<WireguardPeerTable> for WireguardPeer {
+    fn from(table: WireguardPeerTable) -> Self {
+        WireguardPeer { public_key: table.public_key, address: table.address, endpoint: table.endpoint }
+    }
+}
+
+impl File {
+    /// Reads the file at `path`; one that was not asked for by name need not exist.
+    ///
+    /// # Errors
+    /// What is wrong, with file and line.
+    pub fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => File::parse(path, &text),
+            Err(error) if error.kind() == ErrorKind::NotFound && !named => Ok(File::default()),
+            Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+        }
+    }
+
+    pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            ConfigError::Malformed {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                message: error.message().to_owned(),
+            }
+        })
+    }
+}

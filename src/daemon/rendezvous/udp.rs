@@ -1,0 +1,153 @@
+//! The UDP ports: STUN on both of each address, the relay on the first.
+//!
+//! Comes in: datagrams. Goes out: at most one datagram for each, never longer, or a counted drop.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+
+use crate::rendezvous::bucket::Rate;
+use crate::rendezvous::relay::{Endpoint, Relay};
+use crate::wire::{Datagram, Drop, Drops, classify, stun};
+
+/// The largest UDP payload.
+const MAX_DATAGRAM: usize = 65_535;
+/// Datagrams that are taken from one socket before the others have their turn.
+const BATCH: usize = 64;
+/// The pause after a failure to receive.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// The sockets, the relay machine and the counters.
+pub struct Forwarding {
+    relays: Vec<UdpSocket>,
+    reflectors: Vec<UdpSocket>,
+    relay: Mutex<Relay>,
+    relay_drops: Arc<Drops>,
+    stun_requests: AtomicU64,
+    stun_dropped: AtomicU64,
+}
+
+/// Which socket a datagram came to.
+#[derive(Clone, Copy)]
+enum Port {
+    Relay(usize),
+    Reflector(usize),
+}
+
+impl Forwarding {
+    /// Serves the relay and STUN on `relays`, STUN alone on `reflectors`; `rate` is what one session may send.
+    pub fn new(relays: Vec<UdpSocket>, reflectors: Vec<UdpSocket>, rate: Rate) -> Forwarding {
+        let relay_drops = Arc::new(Drops::default());
+        Forwarding {
+            relays,
+            reflectors,
+            relay: Mutex::new(Relay::new(rate, relay_drops.clone())),
+            relay_drops,
+            stun_requests: AtomicU64::new(0),
+            stun_dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// The relay machine, to open and close sessions and to read its counters.
+    pub fn relay(&self) -> MutexGuard<'_, Relay> {
+        self.relay.lock()
+    }
+
+    /// Why the relay refused datagrams.
+    pub fn relay_drops(&self) -> &Drops {
+        &self.relay_drops
+    }
+
+    /// STUN requests answered, and those refused.
+    pub fn stun_counts(&self) -> (u64, u64) {
+        (self.stun_requests.load(Ordering::Relaxed), self.stun_dropped.load(Ordering::Relaxed))
+    }
+
+    fn socket(&self, port: Port) -> Option<&UdpSocket> {
+        match port {
+            Port::Relay(index) => self.relays.get(index),
+            Port::Reflector(index) => self.reflectors.get(index),
+        }
+    }
+
+    fn handle(&self, port: Port, from: SocketAddr, datagram: &mut [u8]) {
+        match (classify(datagram), port) {
+            (Ok(Datagram::Stun(request)), _) => self.reflect(port, from, request),
+            (Ok(Datagram::Relay(_)), Port::Relay(socket)) => self.forward(Endpoint { socket, remote: from }, datagram),
+            (Err(reason), Port::Relay(_)) => self.relay_drops.count(reason),
+            (Ok(_), Port::Relay(_)) => self.relay_drops.count(Drop::NotOurs),
+            (_, Port::Reflector(_)) => self.count_stun(Err(Drop::NotOurs)),
+        }
+    }
+
+    fn reflect(&self, port: Port, from: SocketAddr, request: &[u8]) {
+        let mut answer = [0; stun::RESPONSE_MAX_LEN];
+        let done = stun::respond(request, from, &mut answer).and_then(|len| {
+            let answer = answer.get(..len).ok_or(Drop::Oversized)?;
+            self.send(port, from, answer)
+        });
+        self.count_stun(done);
+    }
+
+    fn count_stun(&self, done: Result<(), Drop>) {
+        let counter = if done.is_ok() { &self.stun_requests } else { &self.stun_dropped };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn forward(&self, from: Endpoint, datagram: &mut [u8]) {
+        let forwarded = self.relay().handle_datagram(Instant::now(), from, datagram);
+        if let Some((to, len)) = forwarded
+            && let Some(datagram) = datagram.get(..len)
+            && let Err(reason) = self.send(Port::Relay(to.socket), to.remote, datagram)
+        {
+            self.relay_drops.count(reason);
+        }
+    }
+
+    /// Never waits: a full socket buffer is a full link, where datagrams are lost anyway.
+    fn send(&self, port: Port, to: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
+        let socket = self.socket(port).ok_or(Drop::SendFailed)?;
+        socket.try_send_to(datagram, to).map(|_| ()).map_err(|_| Drop::SendFailed)
+    }
+}
+
+/// Serves all sockets, each by one of `tasks`, until these are ended.
+pub fn spawn(forwarding: &Arc<Forwarding>, tasks: &mut JoinSet<()>) {
+    let relays = (0..forwarding.relays.len()).map(Port::Relay);
+    for port in relays.chain((0..forwarding.reflectors.len()).map(Port::Reflector)) {
+        tasks.spawn(serve(forwarding.clone(), port));
+    }
+}
+
+async fn serve(forwarding: Arc<Forwarding>, port: Port) {
+    let Some(socket) = forwarding.socket(port) else {
+        return;
+    };
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    while socket.readable().await.is_ok() {
+        if !take_batch(&forwarding, port, socket, &mut buffer) {
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+}
+
+/// Takes what has arrived; false when the socket failed for another reason than being empty.
+fn take_batch(forwarding: &Forwarding, port: Port, socket: &UdpSocket, buffer: &mut [u8]) -> bool {
+    for _ in 0..BATCH {
+        match socket.try_recv_from(buffer) {
+            Ok((len, from)) => {
+                if let Some(datagram) = buffer.get_mut(..len) {
+                    forwarding.handle(port, from, datagram);
+                }
+            }
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+    true
+}

@@ -1,0 +1,184 @@
+//! Turns the crank: the one task that owns the [`Node`], feeds it what happened and carries out what it decides.
+//!
+//! In: datagrams and packets that the fast path left over, the rendezvous link, calls from the local socket,
+//! addresses, derived node IDs, time. Out: datagrams, packets, link messages, durable changes, answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::daemon::Failure;
+use crate::datapath::Slow;
+use crate::identity::{NodeId, PublicKey};
+use crate::node::{Answer, Command, CommandError, CommandId, Event, Node, Output};
+use crate::peer::PeerTable;
+use crate::rendezvous::LinkEvent;
+use crate::store::Store;
+use crate::tun::Device;
+use crate::udp::{LocalAddress, Sockets};
+use crate::wire::Now;
+use crate::wire::rendezvous::ClientMessage;
+
+/// A command on its way to the node, and where its answer goes.
+pub struct Call {
+    /// What is asked.
+    pub command: Command,
+    /// Where the answer goes; a caller that left is no error.
+    pub answer: oneshot::Sender<Result<Answer, CommandError>>,
+}
+
+/// Everything that can happen to a node, each with a bounded queue.
+pub struct Inputs {
+    /// What the fast path left over.
+    pub slow: mpsc::Receiver<Slow>,
+    /// What the rendezvous link says.
+    pub link: mpsc::Receiver<LinkEvent>,
+    /// What local programs ask.
+    pub calls: mpsc::Receiver<Call>,
+    /// Our addresses on the networks around.
+    pub addresses: watch::Receiver<Vec<LocalAddress>>,
+    /// Set once the daemon is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// The node and everything that it acts on.
+pub struct Crank {
+    /// The machine that decides.
+    pub node: Node,
+    /// Durable state.
+    pub store: Store,
+    /// The network side.
+    pub sockets: Arc<Sockets>,
+    /// The kernel side.
+    pub device: Arc<Device>,
+    /// What the fast path reads.
+    pub table: Arc<ArcSwap<PeerTable>>,
+    /// Messages to the rendezvous; full means that they are lost, as on a broken link.
+    pub link: mpsc::Sender<ClientMessage>,
+    /// Counts changes that somebody may wait for.
+    pub changes: watch::Sender<u64>,
+    /// Set once it is known how the rendezvous stands.
+    pub ready: watch::Sender<bool>,
+}
+
+impl Crank {
+    /// Runs until `inputs.stop` is set.
+    ///
+    /// # Errors
+    /// A durable change that cannot be written, for going on would promise what is not kept; or a device that is gone.
+    pub async fn turn(mut self, mut inputs: Inputs) -> Result<(), Failure> {
+        let (derived_out, mut derived) = mpsc::channel(1);
+        let mut waiting = Waiting::default();
+        self.addresses(&mut inputs.addresses);
+        loop {
+            let deadline = self.carry_out(&mut waiting, &derived_out)?;
+            tokio::select! {
+                stopped = inputs.stop.changed() => {
+                    if stopped.is_err() || *inputs.stop.borrow() {
+                        return Ok(());
+                    }
+                }
+                Some(slow) = inputs.slow.recv() => self.slow(slow)?,
+                Some(event) = inputs.link.recv() => self.node.handle_link(now(), event),
+                Some((key, id)) = derived.recv() => self.node.handle_derived(now(), key, id),
+                Some(call) = inputs.calls.recv() => {
+                    let id = waiting.add(call.answer);
+                    self.node.handle_command(now(), id, call.command);
+                }
+                Ok(()) = inputs.addresses.changed() => self.addresses(&mut inputs.addresses),
+                () = tokio::time::sleep_until(deadline.into()) => self.node.handle_timeout(now()),
+            }
+        }
+    }
+
+    fn slow(&mut self, slow: Slow) -> Result<(), Failure> {
+        match slow {
+            Slow::Packet(packet) => self.node.handle_packet(now(), &packet),
+            Slow::Datagram(from, datagram) => self.node.handle_datagram(now(), from, &datagram),
+            Slow::Control(arrival, packet) => self.node.handle_control(now(), arrival, &packet),
+            Slow::Heard(arrival) => self.node.handle_arrival(now(), arrival),
+            Slow::Failed(error) => {
+                let message = format!("the interface or its sockets failed: {error}");
+                return Err(Failure::new(message).hint("was the interface removed? restart pilotd"));
+            }
+        }
+        Ok(())
+    }
+
+    fn addresses(&mut self, addresses: &mut watch::Receiver<Vec<LocalAddress>>) {
+        let ips: Vec<_> = addresses.borrow_and_update().iter().map(|local| local.ip).collect();
+        let (v4, v6) = (self.sockets.port_v4().unwrap_or(0), self.sockets.port_v6().unwrap_or(0));
+        self.node.handle_local_addresses(now(), &ips, v4, v6);
+    }
+
+    /// Carries out every decision, in order; gives the time of the next timeout.
+    fn carry_out(
+        &mut self,
+        waiting: &mut Waiting,
+        derived: &mpsc::Sender<(PublicKey, NodeId)>,
+    ) -> Result<Instant, Failure> {
+        loop {
+            match self.node.poll_output(now()) {
+                Output::Transmit { to, payload } => self.sockets.send_to(to, &payload),
+                Output::Packet(packet) => self.to_kernel(&packet),
+                Output::Link(message) => drop(self.link.try_send(message)),
+                Output::Derive(key) => derive(key, derived.clone()),
+                Output::Save(change) => self.store.apply(&change)?,
+                Output::Table(table) => self.table.store(table),
+                Output::Answer(id, answer) => waiting.answer(id, answer),
+                Output::Event(event) => self.event(&event),
+                Output::Wait { deadline, .. } => return Ok(deadline),
+            }
+        }
+    }
+
+    fn to_kernel(&self, packet: &[u8]) {
+        if let Err(error) = self.device.write(packet) {
+            tracing::debug!(%error, "the interface took no packet");
+        }
+    }
+
+    fn event(&self, event: &Event) {
+        super::log::event(event);
+        if super::readiness::settles(event) {
+            self.ready.send_replace(true);
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// The calls that the node has not answered yet.
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    answers: BTreeMap<CommandId, oneshot::Sender<Result<Answer, CommandError>>>,
+}
+
+impl Waiting {
+    fn add(&mut self, answer: oneshot::Sender<Result<Answer, CommandError>>) -> CommandId {
+        self.last += 1;
+        self.answers.insert(CommandId(self.last), answer);
+        CommandId(self.last)
+    }
+
+    fn answer(&mut self, id: CommandId, answer: Result<Answer, CommandError>) {
+        if let Some(caller) = self.answers.remove(&id) {
+            // A caller that has gone away needs no answer.
+            let _ = caller.send(answer);
+        }
+    }
+}
+
+/// Argon2id takes tens of milliseconds: it runs beside the node, one key at a time as the node asks.
+fn derive(key: PublicKey, derived: mpsc::Sender<(PublicKey, NodeId)>) {
+    tokio::task::spawn_blocking(move || derived.blocking_send((key, NodeId::derive(&key))));
+}
+
+/// Both clocks, read once for one input.
+pub fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { monotonic: Instant::now(), unix_millis: unix.as_millis() as u64 }
+}

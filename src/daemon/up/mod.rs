@@ -1,0 +1,234 @@
+//! `pilotd up`: this machine's node.
+//!
+//! Comes in: the settings. Goes out: a running node, until it is told to stop. The parts are started in the order in
+//! which they can fail for reasons that the user can mend (state, privilege, ports), and everything that was made is
+//! gone when it ends: device, table, socket.
+
+mod background;
+mod calls;
+mod crank;
+mod embedded;
+mod join;
+mod log;
+mod readiness;
+mod views;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rand_core::{OsRng, RngCore};
+use tokio::sync::{mpsc, watch};
+
+use super::Failure;
+use super::config::Config;
+use crate::control;
+use crate::datapath::{Datapath, Parts};
+use crate::firewall::Firewall;
+use crate::identity::{Address, Identity, NodeId, RendezvousUrl, Token};
+use crate::node::{Node, Settings, State, WireguardPeer};
+use crate::peer::record::Change;
+use crate::rendezvous::LinkEvent;
+use crate::services::{echo, listen};
+use crate::store::Store;
+use crate::tun::Device;
+use crate::udp::{self, Excluded, LocalAddress, Sockets};
+use crate::wire::Drops;
+use crate::{link, store, tun};
+
+pub use background::in_background;
+use calls::{Calls, Facts};
+use crank::{Crank, Inputs};
+use embedded::Embedded;
+
+/// Items between the fast path and the node; more are dropped and counted.
+const SLOW_QUEUE: usize = 1024;
+/// Messages between the node and the rendezvous link.
+const LINK_QUEUE: usize = 256;
+/// Requests of local programs that wait for the node.
+const CALL_QUEUE: usize = 64;
+
+/// What the node stands on: made first, because each part can be refused.
+struct Ground {
+    store: Store,
+    state: store::State,
+    id: NodeId,
+    device: Arc<Device>,
+    firewall: Option<Firewall>,
+    sockets: Arc<Sockets>,
+    addresses: watch::Receiver<Vec<LocalAddress>>,
+    drops: Arc<Drops>,
+}
+
+/// Runs a node until `stop` is set.
+///
+/// # Errors
+/// What keeps it from starting, or from going on.
+pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>) -> Result<(), Failure> {
+    let mut control = control::Server::bind(&config.socket).await?;
+    let mut ground = prepare(&config).await?;
+    let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
+    let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
+    let (link_out, link_events) = start_link(&ground.state.identity, server.dial.clone());
+    let (calls_in, calls) = mpsc::channel(CALL_QUEUE);
+    let (changes, changed) = watch::channel(0);
+    let facts = Arc::new(Facts {
+        settings: config.settings.clone(),
+        interface: ground.device.name().to_owned(),
+        listen_port: ground.sockets.port_v4().or(ground.sockets.port_v6()).unwrap_or_default(),
+        embedded: server.embedded.is_some(),
+        firewall: ground.firewall.as_ref().map(|firewall| firewall.table().to_owned()),
+    });
+    let (ready, is_ready) = watch::channel(false);
+    let backend = Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts };
+
+    let address = config.prefix.ipv6(Address { network: config.network, node: ground.id });
+    let node = Node::new(settings(&config, &server.url, &ground), state(ground.state, ground.id), crank::now());
+    let table = Arc::new(ArcSwap::new(node.table()));
+    let parts = Parts {
+        device: ground.device.clone(),
+        sockets: ground.sockets.clone(),
+        table: table.clone(),
+        drops: ground.drops.clone(),
+        slow,
+    };
+    let crank = Crank {
+        node,
+        store: ground.store,
+        sockets: ground.sockets,
+        device: ground.device.clone(),
+        table,
+        link: link_out,
+        changes,
+        ready: ready.clone(),
+    };
+    let inputs =
+        Inputs { slow: slow_items, link: link_events, calls, addresses: ground.addresses, stop: stop.subscribe() };
+
+    let datapath =
+        Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
+    let echo = tokio::spawn(serve_echo(address, ground.device.name().to_owned()));
+    let serving = backend.clone();
+    let serving = tokio::spawn(async move {
+        if let Err(error) = control::serve(&mut control, serving).await {
+            tracing::error!(%error, "the local socket failed");
+        }
+        drop(control);
+    });
+    if let Some(token) = token {
+        tokio::spawn(join::redeem(backend.clone(), token));
+    }
+    tokio::spawn(readiness::announce(ready, format!("{} is up: {} {address}", ground.device.name(), ground.id)));
+
+    let outcome = crank.turn(inputs).await;
+    serving.abort();
+    let _ = serving.await;
+    echo.abort();
+    datapath.stop();
+    if let Some(embedded) = server.embedded {
+        embedded.stop().await;
+    }
+    drop(ground.firewall);
+    outcome
+}
+
+async fn prepare(config: &Config) -> Result<Ground, Failure> {
+    let (store, state) = Store::open(&config.state)?;
+    if let Some(aside) = &state.kept_aside {
+        tracing::error!("the record of trust was damaged and is kept as {}: nobody is trusted now", aside.display());
+    }
+    let key = state.identity.public_key();
+    let derived = tokio::task::spawn_blocking(move || NodeId::derive(&key)).await;
+    let id = derived.map_err(|error| Failure::new(format!("cannot derive the node ID: {error}")))?;
+    let network = config.prefix.route(config.network);
+    let address = config.prefix.ipv6(Address { network: config.network, node: id });
+    // Before the device: there is no moment in which the address answers on other interfaces.
+    let firewall = config.firewall.then(|| Firewall::install(&config.interface, network)).transpose()?;
+    let device = Arc::new(tun::open(&config.interface, address, network.prefix_len(), config.mtu)?);
+    let drops = Arc::new(Drops::default());
+    let sockets = Arc::new(Sockets::bind(config.listen_port, drops.clone())?);
+    let excluded = Excluded { interface: device.name().to_owned(), prefix: config.prefix.net() };
+    let addresses = udp::watch(excluded).await?;
+    Ok(Ground { store, state, id, device, firewall, sockets, addresses, drops })
+}
+
+/// The rendezvous server of this node, and how to reach it.
+struct Server {
+    /// What others are given.
+    url: RendezvousUrl,
+    /// What this node dials.
+    dial: RendezvousUrl,
+    /// The server itself, where it runs in this process.
+    embedded: Option<Embedded>,
+}
+
+/// A token brings a server and is kept; else the configured one, else the kept one, else our own.
+async fn rendezvous(config: &Config, token: Option<&Token>, ground: &mut Ground) -> Result<Server, Failure> {
+    if let Some(token) = token {
+        let url = token.rendezvous.clone();
+        ground.store.apply(&Change::SetRendezvous(Some(url.clone())))?;
+        ground.state.records.rendezvous = Some(url);
+    }
+    let brought = token.map(|token| token.rendezvous.clone());
+    let known = brought.or_else(|| config.rendezvous.clone()).or_else(|| ground.state.records.rendezvous.clone());
+    if let Some(url) = known {
+        return Ok(Server { dial: url.clone(), url, embedded: None });
+    }
+    let Some(server) = &config.embedded else {
+        return Err(Failure::new("no rendezvous server is configured, and the embedded one is turned off".to_owned())
+            .hint("start with --rendezvous URL or --join TOKEN, or set rendezvous.embedded.enabled = true"));
+    };
+    let embedded = Embedded::start(server, config).await?;
+    Ok(Server { url: embedded.url.clone(), dial: embedded.dial(&ground.addresses.borrow()), embedded: Some(embedded) })
+}
+
+fn start_link(
+    identity: &Identity,
+    url: RendezvousUrl,
+) -> (mpsc::Sender<crate::wire::rendezvous::ClientMessage>, mpsc::Receiver<LinkEvent>) {
+    let (out, outgoing) = mpsc::channel(LINK_QUEUE);
+    let (events, incoming) = mpsc::channel(LINK_QUEUE);
+    let identity = identity.clone();
+    tokio::spawn(async move {
+        if let Err(error) = link::client::run(url, identity, events, outgoing).await {
+            tracing::error!(%error, "the rendezvous link cannot be set up");
+        }
+    });
+    (out, incoming)
+}
+
+fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
+    let mut seed = [0; 32];
+    OsRng.fill_bytes(&mut seed);
+    let wireguard = config.wireguard.iter().map(|peer| WireguardPeer {
+        key: peer.public_key,
+        address: peer.address,
+        endpoint: peer.endpoint,
+    });
+    Settings {
+        network: config.network,
+        prefix: config.prefix,
+        hostname: config.hostname.clone(),
+        rendezvous: Some(url.clone()),
+        mutual: if config.mutual_by_name { crate::node::trust::Mutual::Name } else { crate::node::trust::Mutual::Id },
+        wireguard: wireguard.collect(),
+        seed,
+        drops: ground.drops.clone(),
+    }
+}
+
+fn state(state: store::State, id: NodeId) -> State {
+    State {
+        identity: state.identity,
+        id,
+        tunnel: state.tunnel,
+        tunnel_serial: state.tunnel_serial,
+        records: state.records,
+    }
+}
+
+async fn serve_echo(address: std::net::Ipv6Addr, interface: String) {
+    match listen::listen(address, echo::PORT, &interface) {
+        Ok(listeners) => echo::serve(listeners).await,
+        Err(error) => tracing::warn!(%error, "no echo service on port {}", echo::PORT),
+    }
+}
