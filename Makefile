@@ -1,0 +1,78 @@
+# The two commands: `make up` runs this machine's node, `make test` runs every test.
+
+SHELL      := /bin/bash
+CARGO      ?= cargo
+TARGET     := $(or $(CARGO_TARGET_DIR),target)
+VENV       := $(abspath $(TARGET))/venv
+RUN_TOOLS  := gcc:gcc nft:nftables ip:iproute2
+TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard-go:wireguard-go wg:wireguard-tools \
+              python3:python3 setpriv:util-linux sysctl:procps
+
+.PHONY: up down demo test soak sim-long lint tools test-tools build
+
+## up: build, start this machine's node in the background, say what to type next
+up: build
+	@$(TARGET)/release/pilotctl daemon start
+	@echo
+	@echo "Trust a second machine by running there:"
+	@$(TARGET)/release/pilotctl invite
+
+## down: stop this machine's node
+down:
+	@$(TARGET)/release/pilotctl daemon stop
+
+## demo: two homes behind two NATs, two real daemons and a real curl across, in network namespaces
+demo: build test-tools
+	@$(CARGO) build --release --example demo
+	@$(TARGET)/release/examples/demo
+
+## test: every test, network-namespace tests included (root)
+test: test-tools $(VENV)/ready
+	$(CARGO) test --lib --bins --test cli --test generated
+	$(CARGO) test --features sim --test sim
+	$(CARGO) test --features sim --lib -- peer:: node::
+	PILOT_TEST_PYTHON=$(VENV)/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
+
+## soak: ten minutes with idle gaps (root)
+soak: test-tools
+	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes
+
+## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
+sim-long:
+	$(CARGO) test --release --features sim --test sim -- --nocapture --ignored a_night
+
+## lint: everything that CI checks beside the tests
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features sim -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug
+	$(CARGO) deny check bans licenses sources
+	$(CARGO) machete --version >/dev/null 2>&1 || $(CARGO) install cargo-machete --locked --debug
+	$(CARGO) machete
+
+build: tools
+	@$(CARGO) build --release --bins
+
+tools:
+	@$(call install,$(RUN_TOOLS))
+
+test-tools:
+	@$(call install,$(TEST_TOOLS))
+
+$(VENV)/ready:
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -y -q python3-venv; }
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q "grpcio>=1.60"
+	@touch $@
+
+# $(call install,program:package …): installs the Debian packages whose program is missing.
+define install
+missing=; for pair in $(1); do \
+  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; \
+done; \
+if [ -n "$$missing" ]; then \
+  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+fi
+endef

@@ -1,0 +1,12 @@
+//! The product on a real kernel: real binaries, real TUN devices, kernel NAT, stock programs.
+//!
+//! Needs root. Each test makes its own network namespaces and removes them.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod connect;
+mod faults;
+mod lab;
+mod silence;
+mod soak;
+mod wireguard;
