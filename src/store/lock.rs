@@ -13,7 +13,7 @@ use super::files::{FILE_MODE, FileError};
 /// Held while it lives; the file itself stays, with the number of the last owner's process in it.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Why a lock was not taken.
@@ -50,7 +50,16 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(fail(error).into()),
         }
         sign(&mut file).map_err(fail)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Unlocks in so many words: closing alone leaves the lock with a child process that is about to start, until it
+    /// has closed its copy of the descriptor.
+    fn drop(&mut self) {
+        // A lock that cannot be released ends with the process.
+        let _ = self.file.unlock();
     }
 }
 
