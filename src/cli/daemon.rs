@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::arguments::{DaemonAction, StartArguments};
 use super::{Session, format};
-use crate::control::views::{Done, Info};
-use crate::control::{Error, Request};
-
-/// How long a daemon may take to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::control::views::Info;
+use crate::control::{Client, Error, Request};
 
 pub async fn run(session: &Session, action: DaemonAction) -> Result<ExitCode, Error> {
     match action {
@@ -25,7 +21,7 @@ pub async fn run(session: &Session, action: DaemonAction) -> Result<ExitCode, Er
 /// `pilotd up` returns once its daemon is ready, so that is all there is to start.
 async fn start(session: &Session, arguments: &StartArguments) -> Result<ExitCode, Error> {
     if let Ok(info) = session.call::<Info>(&Request::Info).await {
-        session.finish(&info, &format!("already running: {}", line(&info)));
+        session.finish(&info, &format!("already running: {info}"));
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = command(session, arguments).stdin(Stdio::null()).stdout(Stdio::null()).output();
@@ -37,7 +33,7 @@ async fn start(session: &Session, arguments: &StartArguments) -> Result<ExitCode
         return Err(Error::new("start_failed", said.trim().trim_start_matches("pilotd: ").to_owned()));
     }
     let info = session.call::<Info>(&Request::Info).await?;
-    session.finish(&info, &line(&info));
+    session.finish(&info, &info.to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,20 +64,8 @@ fn beside_us() -> PathBuf {
     if beside.exists() { beside } else { "pilotd".into() }
 }
 
-fn line(info: &Info) -> String {
-    let name = info.hostname.as_deref().unwrap_or("(no hostname)");
-    format!("{} is up: {name}, node {}, {}", info.interface, info.node_id, info.ipv6)
-}
-
 async fn stop(session: &Session) -> Result<ExitCode, Error> {
-    let done: Done = session.call(&Request::Stop).await?;
-    let started = Instant::now();
-    while session.socket.exists() {
-        if started.elapsed() > PATIENCE {
-            return Err(Error::new("timeout", format!("pilotd has not ended within {PATIENCE:?}")));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let done = Client::new(&session.socket).stop().await?;
     session.finish(&done, &done.done);
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +74,7 @@ async fn status(session: &Session, check: bool) -> Result<ExitCode, Error> {
     match session.call::<Info>(&Request::Info).await {
         Ok(info) => {
             if !check {
-                let human = format!("running for {}: {}", format::age(info.uptime_secs), line(&info));
+                let human = format!("running for {}: {info}", format::age(info.uptime_secs));
                 session.finish(
                     &json!({"running": true, "uptime_secs": info.uptime_secs, "node_id": info.node_id}),
                     &human,

@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use crate::control::views::Waited;
-use crate::control::{Error, Request};
-
-/// How often a daemon that does not listen yet is looked for.
-const RETRY: Duration = Duration::from_millis(20);
+use crate::control::{Error, RETRY, Request};
 
 pub async fn run(session: &Session, condition: String, timeout: Duration) -> Result<ExitCode, Error> {
     let started = Instant::now();

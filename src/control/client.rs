@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -12,7 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 
+use super::views::Done;
 use super::{Error, Request};
+
+/// How often a socket that is to come or to go is looked at.
+pub const RETRY: Duration = Duration::from_millis(20);
+/// How long a daemon may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Speaks to the daemon behind a socket; one connection a request.
 #[derive(Clone, Debug)]
@@ -59,6 +66,22 @@ impl Client {
                 format!("whoever answers at {} speaks another language", self.socket.display()),
             )),
         }
+    }
+
+    /// Ends the daemon, and returns when its socket is gone.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; `timeout` if the daemon has not ended within 10 s.
+    pub async fn stop(&self) -> Result<Done, Error> {
+        let done = self.call(&Request::Stop).await?;
+        let started = Instant::now();
+        while self.socket.exists() {
+            if started.elapsed() > STOP_PATIENCE {
+                return Err(Error::new("timeout", format!("pilotd has not ended within {STOP_PATIENCE:?}")));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        Ok(done)
     }
 
     async fn exchange(&self, request: &Request) -> Result<Bytes, Error> {

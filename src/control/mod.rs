@@ -12,7 +12,7 @@ mod request;
 mod server;
 pub mod views;
 
-pub use client::Client;
+pub use client::{Client, RETRY};
 pub use error::Error;
 pub use request::{Request, Verb};
 pub use server::{Backend, Server, serve};

@@ -54,6 +54,14 @@ pub struct Info {
     pub version: String,
 }
 
+/// One line: that the node is up, and who it is.
+impl std::fmt::Display for Info {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.hostname.as_deref().unwrap_or("(no hostname)");
+        write!(f, "{} is up: {name}, node {}, {}", self.interface, self.node_id, self.ipv6)
+    }
+}
+
 /// The link to the rendezvous server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rendezvous {

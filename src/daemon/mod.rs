@@ -16,7 +16,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::control::{Client, Error, Request, views::Done};
+use crate::control::{Client, Error};
 use crate::identity::{Network, Token};
 use config::Config;
 use options::{Command, Options};
@@ -178,10 +178,7 @@ async fn until_stopped<F: Future<Output = Result<(), Failure>>>(
 
 async fn down(options: options::Down) -> Result<(), Failure> {
     let socket = options.socket.unwrap_or_else(places::socket);
-    let _: Done = Client::new(&socket).call(&Request::Stop).await?;
-    while socket.exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    Client::new(&socket).stop().await?;
     Ok(())
 }
 

@@ -140,3 +140,21 @@ fn a_token_of_another_network_is_refused_with_what_to_do() {
     assert!(said.contains("--network 5") && !said.contains(&token), "{said}");
     assert!(!state.exists(), "nothing half-done is left behind");
 }
+
+#[test]
+fn a_node_starts_in_the_background_and_stops_by_either_command() {
+    let mut lab = Lab::new();
+    let host = lab.public_host("only");
+    let (state, socket) = (lab.path("state"), lab.path("pilotd.sock"));
+    let ctl = format!("{} --socket {}", program("pilotctl").display(), socket.display());
+    let running = format!("{ctl} daemon status --check");
+    let down = format!("{} down --socket {}", program("pilotd").display(), socket.display());
+    for stop in [format!("{ctl} daemon stop"), down] {
+        assert!(!host.try_run(&running));
+        let said = host.run(&format!("{ctl} daemon start --hostname market-monitor-node --state {}", state.display()));
+        assert!(said.starts_with("pilot0 is up: market-monitor-node, node "), "{said}");
+        assert!(host.try_run(&running));
+        host.run(&stop);
+        assert!(!socket.exists() && !host.try_run("ip link show pilot0"), "something is left after {stop}");
+    }
+}

@@ -5,18 +5,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::control::views::{Info, Invite, Waited};
-use crate::control::{Client, Request};
+use crate::control::{Client, RETRY, Request};
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
 use crate::identity::RendezvousUrl;
 
 use super::embedded::{PRIVATE, is_private};
-
-/// How often a daemon that does not listen yet is looked for.
-const RETRY: Duration = Duration::from_millis(20);
 
 /// Starts the daemon; on return it is ready, and its address is printed.
 ///
@@ -25,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(20);
 pub async fn in_background(config: &Config) -> Result<(), Failure> {
     let client = Client::new(&config.socket);
     if let Ok(info) = client.call::<Info>(&Request::Info).await {
-        return Err(Failure::new(format!("a node is up already: {}", line(&info))).hint("pilotd down"));
+        return Err(Failure::new(format!("a node is up already: {info}")).hint("pilotd down"));
     }
     crate::store::files::make_directory(&config.state)?;
     let log = config.state.join("pilotd.log");
@@ -41,7 +37,7 @@ pub async fn in_background(config: &Config) -> Result<(), Failure> {
         tokio::time::sleep(RETRY).await;
     }
     let info: Info = client.call(&Request::Info).await?;
-    println!("{}", line(&info));
+    println!("{info}");
     caution(&info);
     if info.rendezvous.embedded {
         let invite: Invite = client.call(&Request::Invite { uses: 1, expires_secs: 3_600 }).await?;
@@ -82,9 +78,4 @@ fn ended(daemon: &mut Child, log: &Path) -> Option<Failure> {
         Some(start) => Some(Failure::new(said[start + "pilotd: ".len()..].trim().to_owned())),
         None => Some(Failure::new(format!("the daemon ended at once ({status}); its log is {}", log.display()))),
     }
-}
-
-fn line(info: &Info) -> String {
-    let name = info.hostname.as_deref().unwrap_or("(no hostname)");
-    format!("{} is up: {name}, node {}, {}", info.interface, info.node_id, info.ipv6)
 }
