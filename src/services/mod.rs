@@ -1,8 +1,18 @@
-//! What every node offers on its overlay address, as ordinary TCP servers.
+//! What every node offers to those that it trusts, and to the programs of its own machine.
 //!
-//! In: listeners on the overlay address ([`listen`]). Out: answers to whoever reaches them; only trusted peers
-//! do, because the datapath lets nothing else in, and the caller is its proven source address. That a tunnel
-//! lies in between is not visible here.
+//! In: connections from overlay addresses and from the local socket. Out: answers, in whatever dialect the caller
+//! speaks ([`door`]). The caller is its proven source address, looked up in the [`directory`]; that a tunnel lies in
+//! between is not visible here.
 
+pub mod directory;
 pub mod echo;
 pub mod listen;
+
+/// What the services say by gRPC and in frames, generated from `proto/pilot/v1/`.
+#[allow(missing_docs, clippy::all)]
+pub mod api {
+    include!("generated/pilot.v1.rs");
+
+    /// The descriptors of the same, for gRPC reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!("generated/pilot.v1.bin");
+}
