@@ -61,9 +61,7 @@ fn files(folder: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (entry.file_name().into_string().unwrap(), entry.path())
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
         .filter(|(name, _)| name.ends_with(".rs"))
         .map(|(name, path)| (name, fs::read_to_string(path).unwrap()))
         .filter(|(_, text)| text.lines().any(|line| !line.starts_with("//")))

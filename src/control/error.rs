@@ -37,6 +37,7 @@ const CODES: &[(&str, u16, u8)] = &[
     ("daemon_not_running", 503, 3),
     ("start_failed", 500, 1),
     ("internal", 500, 1),
+    ("too_large", 413, 1),
 ];
 
 impl Error {

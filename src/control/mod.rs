@@ -15,7 +15,7 @@ pub mod views;
 pub use client::{Client, RETRY};
 pub use error::Error;
 pub use request::{Request, Verb};
-pub use server::{Backend, Server, serve};
+pub use server::{Backend, Server, answer, router, serve};
 
 /// Where the socket is when nothing else is said: a folder of the system for root, of the user otherwise.
 pub fn default_socket() -> std::path::PathBuf {

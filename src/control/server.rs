@@ -50,6 +50,11 @@ impl Server {
         })?;
         Ok(Server { listener: Some(listener), path: path.to_owned() })
     }
+
+    /// What listens there; given away once. The file stays as long as this does.
+    pub fn listener(&mut self) -> Option<UnixListener> {
+        self.listener.take()
+    }
 }
 
 impl Drop for Server {
@@ -74,22 +79,26 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves requests until the future is dropped.
+/// Serves requests until the future is dropped, and nothing beside them.
 ///
 /// # Errors
 /// The listener fails for good.
 pub async fn serve<B: Backend>(server: &mut Server, backend: B) -> io::Result<()> {
-    let Some(listener) = server.listener.take() else {
+    let Some(listener) = server.listener() else {
         return Ok(());
     };
-    let router = Router::new()
-        .route("/v1/{verb}", get(read::<B>).post(change::<B>))
-        .fallback(|| async {
-            answer(Err(Error::new("not_found", "there is nothing here").hint("docs/cli.md lists the paths")))
-        })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(backend);
+    let router = router(backend).fallback(|| async {
+        answer(Err(Error::new("not_found", "there is nothing here").hint("docs/cli.md lists the paths")))
+    });
     axum::serve(listener, router).await
+}
+
+/// The paths of the requests, to be served alone or beside others.
+pub fn router<B: Backend>(backend: B) -> Router {
+    Router::new()
+        .route("/v1/{verb}", get(read::<B>).post(change::<B>))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(backend)
 }
 
 async fn read<B: Backend>(
@@ -137,7 +146,8 @@ async fn respond<B: Backend>(backend: &B, verb: Verb, fields: Map<String, Value>
     }
 }
 
-fn answer(outcome: Result<Value, Error>) -> Response {
+/// An answer or a refusal as HTTP: `{"status":"ok","data":…}` or `{"status":"error",…}`.
+pub fn answer(outcome: Result<Value, Error>) -> Response {
     let (status, body) = match outcome {
         Ok(data) => (StatusCode::OK, json!({"status": "ok", "data": data})),
         Err(error) => (

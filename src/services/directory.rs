@@ -153,3 +153,16 @@ impl Caller {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A member with node ID `0000.0000.00NN`; at `::1` real connections of a test come from it.
+    pub fn member(number: u8, address: &str) -> Member {
+        let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(number.into());
+        let key = crate::identity::Identity::generate(&mut rng).public_key();
+        let id = NodeId::from_bytes([0, 0, 0, 0, 0, number]);
+        Member { id, key, hostname: None, address: address.parse().unwrap(), is_online: true }
+    }
+}

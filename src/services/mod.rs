@@ -5,6 +5,7 @@
 //! between is not visible here.
 
 pub mod directory;
+pub mod door;
 pub mod echo;
 pub mod listen;
 
