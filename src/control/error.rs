@@ -1,6 +1,7 @@
 //! One error shape for every refusal, with the codes that scripts may rely on.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// A refusal: a stable code for scripts, what is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -50,6 +51,11 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = hint.into();
         self
+    }
+
+    /// The answer that a refused request gets, in every dialect of JSON.
+    pub fn to_json(&self) -> Value {
+        json!({"status": "error", "code": self.code, "message": self.message, "hint": self.hint})
     }
 
     /// The HTTP status that goes with the code.

@@ -150,10 +150,9 @@ async fn respond<B: Backend>(backend: &B, verb: Verb, fields: Map<String, Value>
 pub fn answer(outcome: Result<Value, Error>) -> Response {
     let (status, body) = match outcome {
         Ok(data) => (StatusCode::OK, json!({"status": "ok", "data": data})),
-        Err(error) => (
-            StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            json!({"status": "error", "code": error.code, "message": error.message, "hint": error.hint}),
-        ),
+        Err(error) => {
+            (StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_json())
+        }
     };
     (status, axum::Json(body)).into_response()
 }

@@ -128,7 +128,12 @@ impl Crank {
                 Output::Derive(key) => derive(key, derived.clone()),
                 Output::Save(change) => self.store.apply(&change)?,
                 Output::Table(table) => self.table.store(table),
-                Output::Answer(id, answer) => waiting.answer(id, answer),
+                Output::Answer(id, answer) => {
+                    if matches!(answer, Ok(Answer::Hostname(_))) {
+                        self.changed();
+                    }
+                    waiting.answer(id, answer);
+                }
                 Output::Event(event) => self.event(&event),
                 Output::Wait { deadline, .. } => return Ok(deadline),
             }
@@ -146,6 +151,10 @@ impl Crank {
         if super::readiness::settles(event) {
             self.ready.send_replace(true);
         }
+        self.changed();
+    }
+
+    fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 }

@@ -9,8 +9,11 @@ mod calls;
 mod crank;
 mod embedded;
 mod join;
+mod lines;
 mod log;
 mod readiness;
+mod roster;
+mod services;
 mod views;
 
 use std::sync::Arc;
@@ -28,7 +31,6 @@ use crate::identity::{Address, Identity, NodeId, RendezvousUrl, Token};
 use crate::node::{Node, Settings, State, WireguardPeer};
 use crate::peer::record::Change;
 use crate::rendezvous::LinkEvent;
-use crate::services::{echo, listen};
 use crate::store::Store;
 use crate::tun::Device;
 use crate::udp::{self, Excluded, LocalAddress, Sockets};
@@ -64,7 +66,7 @@ struct Ground {
 /// # Errors
 /// What keeps it from starting, or from going on.
 pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>) -> Result<(), Failure> {
-    let mut control = control::Server::bind(&config.socket).await?;
+    let control = control::Server::bind(&config.socket).await?;
     let mut ground = prepare(&config).await?;
     let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
@@ -82,6 +84,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let backend = Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts };
 
     let address = config.prefix.ipv6(Address { network: config.network, node: ground.id });
+    let roster = roster::alone(ground.id, ground.state.identity.public_key(), address);
+    let interface = ground.device.name().to_owned();
     let node = Node::new(settings(&config, &server.url, &ground), state(ground.state, ground.id), crank::now());
     let table = Arc::new(ArcSwap::new(node.table()));
     let parts = Parts {
@@ -106,14 +110,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
 
     let datapath =
         Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
-    let echo = tokio::spawn(serve_echo(address, ground.device.name().to_owned()));
-    let serving = backend.clone();
-    let serving = tokio::spawn(async move {
-        if let Err(error) = control::serve(&mut control, serving).await {
-            tracing::error!(%error, "the local socket failed");
-        }
-        drop(control);
-    });
+    let serving = services::serve(services::Ground { control, calls: backend.clone(), roster, interface });
+    let serving = tokio::spawn(serving);
     if let Some(token) = token {
         tokio::spawn(join::redeem(backend.clone(), token));
     }
@@ -121,8 +119,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
 
     let outcome = crank.turn(inputs).await;
     serving.abort();
+    // It was told to end: how it says so does not matter, but its socket is gone now.
     let _ = serving.await;
-    echo.abort();
     datapath.stop();
     if let Some(embedded) = server.embedded {
         embedded.stop().await;
@@ -223,12 +221,5 @@ fn state(state: store::State, id: NodeId) -> State {
         tunnel: state.tunnel,
         tunnel_serial: state.tunnel_serial,
         records: state.records,
-    }
-}
-
-async fn serve_echo(address: std::net::Ipv6Addr, interface: String) {
-    match listen::listen(address, echo::PORT, &interface) {
-        Ok(listeners) => echo::serve(listeners).await,
-        Err(error) => tracing::warn!(%error, "no echo service on port {}", echo::PORT),
     }
 }

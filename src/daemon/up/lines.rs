@@ -1,0 +1,60 @@
+//! JSON lines on the local socket: requests by their verb, and everything that the services take.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use serde_json::{Map, Value, json};
+
+use super::calls::Calls;
+use crate::control::{Backend, Error, Request, Verb};
+use crate::services::directory::Caller;
+use crate::services::door::{LineReader, LineWriter, Lines};
+
+/// The local socket, spoken to in lines.
+pub struct LocalLines {
+    /// Carries out requests.
+    pub calls: Calls,
+}
+
+impl Lines for LocalLines {
+    fn serve<'a>(
+        &'a self,
+        _caller: Caller,
+        lines: LineReader,
+        out: LineWriter,
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>> {
+        Box::pin(self.requests(lines, out))
+    }
+}
+
+impl LocalLines {
+    async fn requests(&self, mut lines: LineReader, mut out: LineWriter) -> io::Result<()> {
+        while let Some(line) = lines.next().await? {
+            let outcome = match line.and_then(|line| parse(&line)) {
+                Ok(request) => self.calls.call(request).await,
+                Err(error) => Err(error),
+            };
+            out.write_json(&enveloped(outcome)).await?;
+            out.flush().await?;
+        }
+        out.shutdown().await
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Request, Error> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(line)
+        .map_err(|error| Error::new("invalid_request", format!("the line is no JSON object: {error}")))?;
+    let name = match fields.remove("verb") {
+        Some(Value::String(name)) => name,
+        _ => return Err(Error::new("invalid_request", "the line has no \"verb\"").hint("docs/cli.md lists them")),
+    };
+    Request::from_parts(&Verb { name, reads: false }, fields)
+}
+
+fn enveloped(outcome: Result<Value, Error>) -> Value {
+    match outcome {
+        Ok(data) => json!({"status": "ok", "data": data}),
+        Err(error) => error.to_json(),
+    }
+}
