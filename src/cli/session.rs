@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::control::{Client, Error, Request};
@@ -16,7 +17,8 @@ pub struct Session {
     pub socket: PathBuf,
     /// Whether answers are JSON.
     pub json: bool,
-    client: Client,
+    /// The daemon.
+    pub client: Client,
     coloured: bool,
 }
 
@@ -49,6 +51,27 @@ impl Session {
         } else {
             let text = human(self, self.client.call(request).await?);
             self.print(&text);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows `.data` of an answer of the services: as JSON to the letter, or for a person by `human`.
+    ///
+    /// # Errors
+    /// `internal` where the answer is not what `human` takes.
+    pub fn show_raw<T: DeserializeOwned>(
+        &self,
+        data: &RawValue,
+        human: impl FnOnce(&Session, T) -> String,
+    ) -> Result<ExitCode, Error> {
+        if self.json {
+            self.print(&format!("{{\"status\":\"ok\",\"data\":{}}}", data.get()));
+        } else {
+            let view = serde_json::from_str(data.get()).map_err(|error| {
+                Error::new("internal", format!("the daemon's answer is not understood: {error}"))
+                    .hint("are pilotctl and pilotd of the same version?")
+            })?;
+            self.print(&human(self, view));
         }
         Ok(ExitCode::SUCCESS)
     }

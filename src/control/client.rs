@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, header};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Response, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
+use super::lines::Lines;
 use super::views::Done;
 use super::{Error, Request};
 
@@ -27,11 +30,17 @@ pub struct Client {
     socket: PathBuf,
 }
 
+/// Every answer: `data` where `status` is `ok`, the fields of an [`Error`] otherwise.
 #[derive(Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-enum Envelope {
-    Ok { data: Value },
-    Error(Error),
+struct Envelope {
+    status: String,
+    data: Option<Box<RawValue>>,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    hint: String,
 }
 
 impl Client {
@@ -57,15 +66,52 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn ask(&self, request: &Request) -> Result<Value, Error> {
-        let body = self.exchange(request).await?;
-        match serde_json::from_slice(&body) {
-            Ok(Envelope::Ok { data }) => Ok(data),
-            Ok(Envelope::Error(error)) => Err(error),
-            Err(_) => Err(Error::new(
-                "internal",
-                format!("whoever answers at {} speaks another language", self.socket.display()),
-            )),
+        self.opened(self.exchange(to_http(request)?).await?).await.and_then(|data| value(&data))
+    }
+
+    /// Reads `path`, for example `/v1/inbox?limit=5`; gives `.data` of the answer.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn get(&self, path: &str) -> Result<Value, Error> {
+        self.get_raw(path).await.and_then(|data| value(&data))
+    }
+
+    /// As [`Client::get`], with `.data` to the letter: members in their order, numbers with all their digits.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn get_raw(&self, path: &str) -> Result<Box<RawValue>, Error> {
+        self.opened(self.exchange(reading(path)?).await?).await
+    }
+
+    /// Posts `body` to `path`; gives `.data` of the answer.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.post_raw(path, body.to_string()).await.and_then(|data| value(&data))
+    }
+
+    /// As [`Client::post`], with the JSON of the body and `.data` to the letter.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn post_raw(&self, path: &str, body: String) -> Result<Box<RawValue>, Error> {
+        self.opened(self.exchange(changing(path, body)?).await?).await
+    }
+
+    /// Reads `path`, whose answer is one JSON text a line and may never end.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn lines(&self, path: &str) -> Result<Lines, Error> {
+        let (answer, connection) = self.exchange(reading(path)?).await?;
+        if answer.status().is_success() {
+            return Ok(Lines::new(answer.into_body(), connection));
         }
+        let refused = self.opened((answer, connection)).await.err();
+        Err(refused.unwrap_or_else(|| self.foreign()))
     }
 
     /// Ends the daemon, and returns when its socket is gone.
@@ -84,15 +130,30 @@ impl Client {
         Ok(done)
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Bytes, Error> {
+    /// The connection lives as long as what is returned with the answer.
+    async fn exchange(&self, request: hyper::Request<Full<Bytes>>) -> Result<(Response<Incoming>, JoinSet<()>), Error> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
-        let connection = tokio::spawn(connection);
-        let answer = sender.send_request(to_http(request)?).await.map_err(|error| self.broken(&error))?;
+        let mut running = JoinSet::new();
+        // What breaks a connection is told by the answer that it breaks.
+        running.spawn(async move { drop(connection.await) });
+        let answer = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
+        Ok((answer, running))
+    }
+
+    async fn opened(&self, (answer, _connection): (Response<Incoming>, JoinSet<()>)) -> Result<Box<RawValue>, Error> {
         let body = answer.into_body().collect().await.map_err(|error| self.broken(&error))?.to_bytes();
-        connection.abort();
-        Ok(body)
+        let envelope: Envelope = serde_json::from_slice(&body).map_err(|_| self.foreign())?;
+        match envelope.data {
+            Some(data) if envelope.status == "ok" => Ok(data),
+            _ if envelope.code.is_empty() => Err(self.foreign()),
+            _ => Err(Error { code: envelope.code, message: envelope.message, hint: envelope.hint }),
+        }
+    }
+
+    fn foreign(&self) -> Error {
+        Error::new("internal", format!("whoever answers at {} speaks another language", self.socket.display()))
     }
 
     fn unreachable(&self, error: &std::io::Error) -> Error {
@@ -113,27 +174,41 @@ impl Client {
 
 fn to_http(request: &Request) -> Result<hyper::Request<Full<Bytes>>, Error> {
     let (verb, fields) = request.into_parts()?;
-    let builder = hyper::Request::builder().header(header::HOST, "pilotd");
-    let built = if verb.reads {
-        let uri = format!("/v1/{}{}", verb.name, query(&fields));
-        builder.method(Method::GET).uri(uri).body(Full::default())
+    if verb.reads {
+        let fields = fields.iter().filter(|(_, value)| !value.is_null());
+        let texts = fields.map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+        reading(&format!("/v1/{}{}", verb.name, query(texts)))
     } else {
-        let body = Value::Object(fields).to_string();
-        let uri = format!("/v1/{}", verb.name);
-        builder.method(Method::POST).uri(uri).header(header::CONTENT_TYPE, "application/json").body(Full::from(body))
-    };
+        changing(&format!("/v1/{}", verb.name), Value::Object(fields).to_string())
+    }
+}
+
+fn reading(path: &str) -> Result<hyper::Request<Full<Bytes>>, Error> {
+    built(hyper::Request::builder().method(Method::GET).uri(path), Bytes::new())
+}
+
+fn changing(path: &str, body: String) -> Result<hyper::Request<Full<Bytes>>, Error> {
+    let builder = hyper::Request::builder().method(Method::POST).uri(path);
+    built(builder.header(header::CONTENT_TYPE, "application/json"), body.into())
+}
+
+fn built(builder: hyper::http::request::Builder, body: Bytes) -> Result<hyper::Request<Full<Bytes>>, Error> {
+    let built = builder.header(header::HOST, "pilotd").body(Full::new(body));
     built.map_err(|error| Error::new("invalid_request", error.to_string()))
 }
 
-/// `?name=value&…`, everything but unreserved characters escaped (RFC 3986 section 2.3).
-fn query(fields: &Map<String, Value>) -> String {
+fn value(data: &RawValue) -> Result<Value, Error> {
+    serde_json::from_str(data.get()).map_err(|error| Error::new("internal", error.to_string()))
+}
+
+/// `?name=value&…`, or nothing; everything but unreserved characters escaped (RFC 3986 section 2.3).
+pub fn query<N: AsRef<str>, V: AsRef<str>>(fields: impl IntoIterator<Item = (N, V)>) -> String {
     let mut out = String::new();
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+    for (name, value) in fields {
         out.push(if out.is_empty() { '?' } else { '&' });
-        out.push_str(name);
+        out.push_str(name.as_ref());
         out.push('=');
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        for byte in text.bytes() {
+        for byte in value.as_ref().bytes() {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 out.push(char::from(byte));
             } else {
@@ -142,4 +217,59 @@ fn query(fields: &Map<String, Value>) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    /// A client, and a daemon that gives `answer` to whatever is asked.
+    async fn answering(answer: String) -> (tempfile::TempDir, Client) {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(folder.path().join("sock"));
+        let listener = UnixListener::bind(&client.socket).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        (folder, client)
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_however_they_were_cut() {
+        let answer =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n7\r\n\":1}\n\n{\r\n1\r\n}\r\n0\r\n\r\n";
+        let (_folder, client) = answering(answer.into()).await;
+        let mut lines = client.lines("/v1/inbox/follow").await.unwrap();
+        assert_eq!(lines.next().await.unwrap().unwrap(), "{\"a\":1}");
+        assert_eq!(lines.next().await.unwrap().unwrap(), "{}");
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+
+    fn whole(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_in_place_of_lines_is_an_error() {
+        let body = r#"{"status":"error","code":"not_found","message":"m","hint":"h"}"#;
+        let (_folder, client) = answering(whole("404 Not Found", body)).await;
+        let error = client.lines("/v1/inbox/follow").await.unwrap_err();
+        assert_eq!(error, Error::new("not_found", "m").hint("h"));
+    }
+
+    #[tokio::test]
+    async fn data_is_given_to_the_letter() {
+        let (_folder, client) = answering(whole("200 OK", r#"{"status":"ok","data":{"z":1.50,"a":1}}"#)).await;
+        assert_eq!(client.get_raw("/v1/inbox").await.unwrap().get(), r#"{"z":1.50,"a":1}"#);
+    }
+
+    #[test]
+    fn a_query_is_escaped() {
+        assert_eq!(query([("a", "x y"), ("b", "ü&=")]), "?a=x%20y&b=%C3%BC%26%3D");
+        assert_eq!(query::<&str, &str>([]), "");
+    }
 }

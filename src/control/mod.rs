@@ -8,12 +8,14 @@
 
 mod client;
 mod error;
+mod lines;
 mod request;
 mod server;
 pub mod views;
 
-pub use client::{Client, RETRY};
+pub use client::{Client, RETRY, query};
 pub use error::Error;
+pub use lines::Lines;
 pub use request::{Request, Verb};
 pub use server::{Backend, Server, answer, router, serve};
 
