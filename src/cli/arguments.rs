@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::publish::{PublishArguments, RequestArguments};
+use super::subscribe::SubscribeArguments;
+
 /// Drives this machine's Pilot node.
 #[derive(Debug, Parser)]
 #[command(name = "pilotctl", version, propagate_version = true, max_term_width = 100)]
@@ -114,6 +117,12 @@ pub enum Command {
         /// An overlay IPv6 address
         address: String,
     },
+    /// Publish an event: to every subscriber here and on trusted nodes, or to one node
+    Publish(PublishArguments),
+    /// Publish an event and print the first reply to it
+    Request(RequestArguments),
+    /// Print events as they come: of this node and of every trusted one, or of one node
+    Subscribe(SubscribeArguments),
 }
 
 /// What to do with the daemon.

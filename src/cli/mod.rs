@@ -11,11 +11,14 @@ mod handshake;
 mod hostname;
 mod info;
 mod invite;
+mod payload;
 mod peers;
 mod pending;
 mod ping;
+mod publish;
 mod session;
 mod status;
+mod subscribe;
 mod trust;
 mod wait;
 mod whois;
@@ -87,5 +90,8 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Config => config::run(session).await,
         Command::Wait { condition, timeout } => wait::run(session, condition, timeout).await,
         Command::Whois { address } => whois::run(session, address).await,
+        Command::Publish(arguments) => publish::run(session, arguments).await,
+        Command::Request(arguments) => publish::request(session, arguments).await,
+        Command::Subscribe(arguments) => subscribe::run(session, arguments).await,
     }
 }

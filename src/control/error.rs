@@ -39,6 +39,7 @@ const CODES: &[(&str, u16, u8)] = &[
     ("start_failed", 500, 1),
     ("internal", 500, 1),
     ("too_large", 413, 1),
+    ("invalid_json", 400, 2),
 ];
 
 impl Error {
