@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http_body_util::{BodyExt, Limited};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
@@ -20,9 +21,13 @@ const CALLER: HeaderName = HeaderName::from_static("pilot-caller");
 /// What a body that changes something may be; none of them can be sent by a form of a web page.
 const BODIES: [&str; 4] = ["application/json", "application/x-ndjson", "application/octet-stream", "application/grpc"];
 
+/// What `GET /openapi.json` answers.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
 /// `router` behind the checks, with an answer to everything that it does not serve.
 pub(super) fn guarded(router: Router, limits: Limits) -> Router {
     router
+        .route("/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) }))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::extract::DefaultBodyLimit::disable())

@@ -178,3 +178,37 @@ async fn reflection_and_health_are_there() {
     let health = HealthClient::new(channel).check(request).await.unwrap().into_inner();
     assert_eq!(health.status, 1, "SERVING");
 }
+
+/// The paths that `docs/services.md` lists, with their methods.
+fn documented() -> Vec<(String, String)> {
+    let page = include_str!("../../../docs/services.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `GET ") || line.starts_with("| `P"));
+    let mut listed = Vec::new();
+    for row in rows {
+        let cell = row.split('|').nth(1).unwrap();
+        let (mut method, mut stem) = (String::new(), String::new());
+        for code in cell.split('`').skip(1).step_by(2) {
+            let word = code.rsplit(' ').next().unwrap();
+            if let Some((verb, _)) = code.split_once(' ').filter(|(verb, _)| verb.chars().all(char::is_uppercase)) {
+                method = verb.to_lowercase();
+            } else if !code.chars().all(|c| c.is_ascii_lowercase()) {
+                continue;
+            }
+            let path = word.split('?').next().unwrap().replace("/ID", "/{id}");
+            let path = if path.starts_with('/') { path } else { format!("{stem}/{path}") };
+            stem = path.rsplit_once('/').map(|(stem, _)| stem.to_owned()).unwrap();
+            listed.push((method.clone(), path));
+        }
+    }
+    listed
+}
+
+#[test]
+fn the_openapi_document_has_the_paths_of_the_page() {
+    let document: serde_json::Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
+    let documented = documented();
+    assert!(documented.len() > 20, "{documented:?}");
+    for (method, path) in documented {
+        assert!(document["paths"][&path][&method].is_object(), "docs/openapi.json has no {method} {path}");
+    }
+}
