@@ -40,6 +40,7 @@ const CODES: &[(&str, u16, u8)] = &[
     ("internal", 500, 1),
     ("too_large", 413, 1),
     ("invalid_json", 400, 2),
+    ("invalid_topic", 400, 2),
 ];
 
 impl Error {

@@ -7,6 +7,7 @@
 pub mod directory;
 pub mod door;
 pub mod echo;
+pub mod events;
 pub mod listen;
 
 /// What the services say by gRPC and in frames, generated from `proto/pilot/v1/`.

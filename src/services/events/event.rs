@@ -1,0 +1,389 @@
+//! An event as bytes: encoded once, and then only passed on.
+//!
+//! In: a publisher's `Event`, of whose fields 1 to 5 are taken. Out: an element of an `EventBatch` (`0x0A`, length,
+//! event) with our stamp at its end. Elements one after the other are a batch, so the same bytes serve gRPC, frames,
+//! links between nodes and drivers. [`EventView`] reads an event where it lies.
+
+use bytes::{BufMut, BytesMut};
+
+use super::topic::topic;
+use super::wire::{Field, Fields, Malformed, Value, put_bytes, put_number, put_varint, varint_len};
+use crate::control::Error;
+use crate::identity::NodeId;
+
+/// The longest event that a publisher may send, bytes; with our stamp and a list of groups it still fits a frame.
+pub const MAX_EVENT: usize = 960 << 10;
+/// Headers of an event.
+pub const MAX_HEADERS: usize = 32;
+/// Bytes of all headers of an event together.
+pub const MAX_HEADER_BYTES: usize = 4 << 10;
+/// Bytes of the name of a header.
+pub const MAX_HEADER_NAME: usize = 64;
+/// Bytes of a content type.
+pub const MAX_CONTENT_TYPE: usize = 128;
+/// What the data of an event is when it does not say.
+pub const JSON: &str = "application/json";
+/// The first byte of an element: field 1, a message.
+pub const ELEMENT: u8 = 0x0a;
+
+/// An event, read where it lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventView<'a> {
+    /// Where subscribers look for it.
+    pub topic: &'a str,
+    /// What happened.
+    pub data: &'a [u8],
+    /// What `data` is, as the publisher said it; empty for JSON.
+    pub content_type: &'a str,
+    /// Where a reply is expected; empty for nowhere.
+    pub reply_to: &'a str,
+    /// The count of its publisher; 0 where it was handed in.
+    pub seq: u64,
+    /// Node ID of its publisher.
+    pub source: &'a str,
+    /// Microseconds since 1970.
+    pub time: u64,
+    body: &'a [u8],
+    /// One bit a field that was there.
+    seen: u16,
+    headers: usize,
+    header_bytes: usize,
+    has_unknown: bool,
+}
+
+/// The fields that a publisher may set, as bits of [`EventView::seen`].
+const PUBLISHED: u16 = 0b11_1110;
+
+impl<'a> EventView<'a> {
+    /// Reads and checks an event.
+    ///
+    /// # Errors
+    /// `invalid_request` for bytes that are no event, `invalid_topic`, `bad_argument`, `too_large`.
+    pub fn parse(body: &'a [u8]) -> Result<EventView<'a>, Error> {
+        if body.len() > MAX_EVENT + STAMP_ROOM {
+            return Err(too_long(body.len()));
+        }
+        let mut event = EventView { body, ..EventView::default() };
+        for field in Fields::of(body) {
+            event.take(field?)?;
+        }
+        if event.seen & 0b10 == 0 {
+            return Err(Error::new("invalid_topic", "the event has no topic").hint("set `topic`"));
+        }
+        Ok(event)
+    }
+
+    fn take(&mut self, field: Field<'a>) -> Result<(), Error> {
+        match (field.number, field.value) {
+            (1, Value::Bytes(bytes)) => self.topic = topic(bytes)?,
+            (2, Value::Bytes(bytes)) => self.data = bytes,
+            (3, Value::Bytes(bytes)) => self.content_type = content_type(bytes)?,
+            (4, Value::Bytes(bytes)) => return self.take_header(bytes),
+            (5, Value::Bytes([])) => {}
+            (5, Value::Bytes(bytes)) => self.reply_to = topic(bytes)?,
+            (9, Value::Number(number)) => self.seq = number,
+            (10, Value::Bytes(bytes)) => self.source = str::from_utf8(bytes).map_err(|_| Malformed)?,
+            (11, Value::Number(number)) => self.time = number,
+            (1..=5 | 9..=11, _) => return Err(Malformed.into()),
+            _ => {
+                self.has_unknown = true;
+                return Ok(());
+            }
+        }
+        let bit = 1 << field.number;
+        if self.seen & bit != 0 {
+            return Err(Error::new("invalid_request", format!("field {} of the event is there twice", field.number)));
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    fn take_header(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let (name, value) = header(bytes)?;
+        check_header(name, value)?;
+        self.seen |= 1 << 4;
+        self.headers += 1;
+        self.header_bytes += name.len() + value.len();
+        if self.headers > MAX_HEADERS || self.header_bytes > MAX_HEADER_BYTES {
+            return Err(Error::new(
+                "too_large",
+                format!("the event has more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them"),
+            )
+            .hint("put it into the data"));
+        }
+        Ok(())
+    }
+
+    /// Its headers, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let fields = Fields::of(self.body).map_while(Result::ok);
+        fields.filter_map(|field| match (field.number, field.value) {
+            (4, Value::Bytes(bytes)) => header(bytes).ok(),
+            _ => None,
+        })
+    }
+
+    /// Whether it has exactly what a node sends on: a stamp with `source`, and nothing unknown.
+    pub fn is_of(&self, source: &str) -> bool {
+        self.source == source && !self.has_unknown
+    }
+
+    /// What it is made of, without the element around it.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Appends it as an element, with our stamp in place of whatever it had.
+    pub fn put_stamped(&self, stamp: &Stamp, seq: u64, out: &mut BytesMut) {
+        let is_clean = !self.has_unknown && self.seen & !PUBLISHED == 0;
+        let body = if is_clean { self.body.len() } else { self.published().map(<[u8]>::len).sum() };
+        let seq_bytes = if seq == 0 { 0 } else { 1 + varint_len(seq) };
+        let length = body + seq_bytes + stamp.bytes.len();
+        out.reserve(length + MAX_ELEMENT_HEADER);
+        out.put_u8(ELEMENT);
+        put_varint(out, length as u64);
+        match is_clean {
+            true => out.put_slice(self.body),
+            false => self.published().for_each(|field| out.put_slice(field)),
+        }
+        put_number(out, 9, seq);
+        out.put_slice(&stamp.bytes);
+    }
+
+    fn published(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let fields = Fields::of(self.body).map_while(Result::ok);
+        fields.filter(|field| (1..=5).contains(&field.number)).map(|field| field.whole)
+    }
+}
+
+/// Bytes in front of an element's event at most.
+const MAX_ELEMENT_HEADER: usize = 6;
+/// What a stamp and the element around it add to an event at most.
+pub const STAMP_ROOM: usize = 48;
+
+/// Who published, and when: the same for all events of a batch.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    bytes: BytesMut,
+}
+
+impl Stamp {
+    /// The stamp of a node at a time, in microseconds since 1970.
+    pub fn new(source: NodeId, time: u64) -> Stamp {
+        let mut bytes = BytesMut::with_capacity(32);
+        put_bytes(&mut bytes, 10, source.to_string().as_bytes());
+        put_varint(&mut bytes, 11 << 3 | 1);
+        bytes.put_u64_le(time);
+        Stamp { bytes }
+    }
+}
+
+fn too_long(length: usize) -> Error {
+    Error::new("too_large", format!("an event of {length} bytes, more than {MAX_EVENT}"))
+        .hint("send large data as a file: `pilotctl send-file`")
+}
+
+fn content_type(bytes: &[u8]) -> Result<&str, Error> {
+    let text = str::from_utf8(bytes).map_err(|_| Malformed)?;
+    if text.len() <= MAX_CONTENT_TYPE && !text.chars().any(char::is_control) {
+        return Ok(text);
+    }
+    Err(Error::new(
+        "bad_argument",
+        format!("the content type is longer than {MAX_CONTENT_TYPE} bytes, or not printable"),
+    )
+    .hint("name it like `text/plain`"))
+}
+
+fn header(bytes: &[u8]) -> Result<(&str, &str), Malformed> {
+    let (mut name, mut value) = ("", "");
+    for field in Fields::of(bytes) {
+        match field? {
+            Field { number: 1, value: Value::Bytes(bytes), .. } => {
+                name = str::from_utf8(bytes).map_err(|_| Malformed)?
+            }
+            Field { number: 2, value: Value::Bytes(bytes), .. } => {
+                value = str::from_utf8(bytes).map_err(|_| Malformed)?
+            }
+            _ => return Err(Malformed),
+        }
+    }
+    Ok((name, value))
+}
+
+fn check_header(name: &str, value: &str) -> Result<(), Error> {
+    let is_name = |c: char| !c.is_control() && !c.is_whitespace() && c != ':';
+    if name.is_empty() || name.len() > MAX_HEADER_NAME || !name.chars().all(is_name) {
+        return Err(Error::new("bad_argument", format!("{name:?} is no name of a header"))
+            .hint(format!("1 to {MAX_HEADER_NAME} printable characters without space and colon")));
+    }
+    match value.chars().any(char::is_control) {
+        true => Err(Error::new("bad_argument", format!("the header {name} has a control character in its value"))),
+        false => Ok(()),
+    }
+}
+
+/// An event to be published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewEvent<'a> {
+    /// Where subscribers look for it.
+    pub topic: &'a str,
+    /// What happened.
+    pub data: &'a [u8],
+    /// What `data` is; empty for JSON.
+    pub content_type: &'a str,
+    /// Short notes beside it.
+    pub headers: &'a [(String, String)],
+    /// Where a reply is expected; empty for nowhere.
+    pub reply_to: &'a str,
+}
+
+impl NewEvent<'_> {
+    /// Appends it as a publisher sends it: an element, without a stamp. What is wrong with it is said by the node.
+    pub fn put(&self, out: &mut BytesMut) {
+        let length = self.body_len();
+        out.reserve(length + MAX_ELEMENT_HEADER);
+        out.put_u8(ELEMENT);
+        put_varint(out, length as u64);
+        put_bytes(out, 1, self.topic.as_bytes());
+        put_bytes(out, 2, self.data);
+        put_text(out, 3, self.content_type);
+        for (name, value) in self.headers {
+            put_varint(out, 4 << 3 | 2);
+            put_varint(out, header_len(name, value) as u64);
+            put_bytes(out, 1, name.as_bytes());
+            put_bytes(out, 2, value.as_bytes());
+        }
+        put_text(out, 5, self.reply_to);
+    }
+
+    fn body_len(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| field_len(header_len(name, value))).sum();
+        field_len(self.topic.len())
+            + field_len(self.data.len())
+            + text_len(self.content_type)
+            + headers
+            + text_len(self.reply_to)
+    }
+}
+
+fn field_len(content: usize) -> usize {
+    1 + varint_len(content as u64) + content
+}
+
+fn text_len(text: &str) -> usize {
+    if text.is_empty() { 0 } else { field_len(text.len()) }
+}
+
+fn header_len(name: &str, value: &str) -> usize {
+    field_len(name.len()) + field_len(value.len())
+}
+
+fn put_text(out: &mut BytesMut, field: u32, text: &str) {
+    if !text.is_empty() {
+        put_bytes(out, field, text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::api;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    fn stamp() -> Stamp {
+        Stamp::new("a1b2.c3d4.e5f6".parse().unwrap(), 7)
+    }
+
+    fn stamped(event: &api::Event, seq: u64) -> Result<api::Event, Error> {
+        let body = event.encode_to_vec();
+        let mut out = BytesMut::new();
+        EventView::parse(&body)?.put_stamped(&stamp(), seq, &mut out);
+        let batch = api::EventBatch::decode(&out[..]).unwrap();
+        assert_eq!(batch.events.len(), 1);
+        Ok(batch.events[0].clone())
+    }
+
+    fn event(topic: &str) -> api::Event {
+        api::Event { topic: topic.into(), data: "{}".into(), ..Default::default() }
+    }
+
+    fn header(name: &str, value: &str) -> api::Header {
+        api::Header { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn the_stamp_is_ours_whatever_the_publisher_says() {
+        let forged = api::Event { seq: 1, source: "ffff.ffff.ffff".into(), time_unix_micros: 1, ..event("a.b") };
+        let seen = stamped(&forged, 300).unwrap();
+        assert_eq!((seen.seq, seen.source.as_str(), seen.time_unix_micros), (300, "a1b2.c3d4.e5f6", 7));
+        assert_eq!((seen.topic.as_str(), &seen.data[..]), ("a.b", &b"{}"[..]));
+    }
+
+    #[test]
+    fn unknown_fields_are_not_passed_on() {
+        let mut body = BytesMut::from(&event("a").encode_to_vec()[..]);
+        put_bytes(&mut body, 77, b"smuggled");
+        let view = EventView::parse(&body).unwrap();
+        let mut out = BytesMut::new();
+        view.put_stamped(&stamp(), 1, &mut out);
+        assert!(!out.windows(8).any(|window| window == b"smuggled"));
+        assert!(!view.is_of(""));
+    }
+
+    #[test]
+    fn limits_are_enforced_and_named() {
+        let many = vec![header("n", "v"); MAX_HEADERS + 1];
+        let long = vec![header("n", &"v".repeat(MAX_HEADER_BYTES))];
+        for (event, code) in [
+            (event(""), "invalid_topic"),
+            (event("a.*"), "invalid_topic"),
+            (api::Event::default(), "invalid_topic"),
+            (api::Event { reply_to: "a b".into(), ..event("a") }, "invalid_topic"),
+            (api::Event { content_type: "x".repeat(129), ..event("a") }, "bad_argument"),
+            (api::Event { headers: vec![header("a:b", "")], ..event("a") }, "bad_argument"),
+            (api::Event { headers: vec![header("a", "b\nc")], ..event("a") }, "bad_argument"),
+            (api::Event { headers: many, ..event("a") }, "too_large"),
+            (api::Event { headers: long, ..event("a") }, "too_large"),
+        ] {
+            assert_eq!(stamped(&event, 1).unwrap_err().code, code, "{event:?}");
+        }
+        let twice = [event("a").encode_to_vec(), event("b").encode_to_vec()].concat();
+        assert!(EventView::parse(&twice).unwrap_err().message.contains("twice"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_published_is_what_prost_reads(
+            data: Vec<u8>,
+            kind in "[a-z/]{0,20}",
+            headers in prop::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 0..5),
+            seq: u64,
+        ) {
+            let new = NewEvent { topic: "a.b", data: &data, content_type: &kind, headers: &headers, reply_to: "r" };
+            let mut sent = BytesMut::new();
+            new.put(&mut sent);
+            let sent = api::LinkRequest::decode(&sent[..]).unwrap().publish.remove(0);
+            let expected: Vec<_> = headers.iter().map(|(name, value)| header(name, value)).collect();
+            prop_assert_eq!(&sent.headers, &expected);
+            let seen = stamped(&sent, seq).unwrap();
+            prop_assert_eq!((&seen.data[..], &seen.content_type, seen.seq), (&data[..], &kind, seq));
+            prop_assert_eq!((&seen.headers, seen.reply_to.as_str()), (&expected, "r"));
+            let body = seen.encode_to_vec();
+            let view = EventView::parse(&body).unwrap();
+            let read: Vec<_> = view.headers().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(read, headers);
+            prop_assert!(view.is_of("a1b2.c3d4.e5f6") && view.seq == seq && view.time == 7);
+        }
+
+        #[test]
+        fn any_bytes_are_survived_and_what_passes_is_readable(bytes: Vec<u8>) {
+            if let Ok(view) = EventView::parse(&bytes) {
+                let mut out = BytesMut::new();
+                view.put_stamped(&stamp(), 1, &mut out);
+                prop_assert!(api::EventBatch::decode(&out[..]).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Events: what happens on one node, told to every node that wants to know.
+//!
+//! In: events of publishers, patterns of subscribers. Out: to each subscriber the events that match, in their order. No
+//! broker is in between: the node of the publisher tells each node that wants an event, once.
+
+pub mod batch;
+pub mod event;
+pub mod frame;
+pub mod topic;
+pub mod wire;
