@@ -6,5 +6,8 @@
 pub mod batch;
 pub mod event;
 pub mod frame;
+pub mod queue;
+pub mod run;
 pub mod topic;
+pub mod trie;
 pub mod wire;

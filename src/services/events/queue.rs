@@ -1,0 +1,480 @@
+//! What waits for one subscriber: bounded, in order, and exact about what was lost.
+//!
+//! In: runs of events from publishers, who never wait. Out: segments of at most some 64 KiB, cut between events, to
+//! the one who writes them to the subscriber. Large runs are shared with other queues, small ones are gathered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::batch::{element_len, put_missed};
+use super::run::{RUN_BYTES, Run, Turn};
+use crate::services::api::Overflow;
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events.
+    pub events: usize,
+    /// Bytes; one event always fits.
+    pub bytes: usize,
+    /// What happens above.
+    pub overflow: Overflow,
+}
+
+/// What waits in all queues together.
+#[derive(Debug)]
+pub struct Budget {
+    /// Bytes that wait.
+    used: AtomicUsize,
+    /// Bytes that may wait before every queue is held to its share.
+    limit: usize,
+    /// Bytes in one queue when the limit is reached.
+    share: usize,
+    /// Events put into queues.
+    pub delivered: AtomicU64,
+    /// Events lost from queues.
+    pub missed: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes; above it, `share` bytes a queue.
+    pub fn new(limit: usize, share: usize) -> Arc<Budget> {
+        let (used, delivered, missed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Budget { used, limit, share, delivered, missed })
+    }
+
+    fn allowed(&self, wanted: usize) -> usize {
+        if self.used.load(Relaxed) < self.limit { wanted } else { wanted.min(self.share) }
+    }
+}
+
+/// Events that leave the queue together.
+#[derive(Clone, Debug, Default)]
+pub struct Segment {
+    /// Events lost just before these.
+    pub missed: u64,
+    /// The events, as elements of a batch.
+    pub bytes: Bytes,
+    /// How many.
+    pub count: usize,
+    /// For which groups, on a link between nodes.
+    pub turn: Option<Arc<Turn>>,
+}
+
+impl Segment {
+    /// What stands in front of the elements to make it a batch; mostly nothing.
+    pub fn preamble(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        if self.missed > 0 {
+            put_missed(&mut out, self.missed);
+        }
+        if let Some(turn) = &self.turn {
+            turn.groups.iter().for_each(|group| super::wire::put_bytes(&mut out, 3, group.as_bytes()));
+            super::wire::put_number(&mut out, 4, u64::from(turn.is_exclusive));
+        }
+        out
+    }
+
+    /// The whole batch.
+    pub fn into_batch(self) -> Bytes {
+        let mut out = self.preamble();
+        if out.is_empty() {
+            return self.bytes;
+        }
+        out.extend_from_slice(&self.bytes);
+        out.freeze()
+    }
+}
+
+/// Why nothing more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The subscriber was too slow, and had asked to be cut off then.
+    Overflow,
+    /// Whoever filled the queue is done.
+    Closed,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Shared(Bytes),
+    Gathered(BytesMut),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Chunk::Shared(bytes) => bytes,
+            Chunk::Gathered(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Chunk::Shared(bytes) => bytes.advance(count),
+            Chunk::Gathered(bytes) => bytes.advance(count),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Chunk::Shared(bytes) => bytes,
+            Chunk::Gathered(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    missed: u64,
+    chunk: Chunk,
+    count: usize,
+    turn: Option<Arc<Turn>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    waiting: VecDeque<Waiting>,
+    events: usize,
+    bytes: usize,
+    /// Lost after everything that waits.
+    lost: u64,
+    ended: Option<Ended>,
+}
+
+impl Held {
+    /// Drops the oldest events until at most `events` and `bytes` wait; says how many.
+    fn shrink_to(&mut self, events: usize, bytes: usize) -> u64 {
+        let mut dropped = 0;
+        while self.events > events || self.bytes > bytes {
+            let Some(front) = self.waiting.front_mut() else { break };
+            let is_whole = self.events - front.count >= events || self.bytes - front.chunk.as_slice().len() >= bytes;
+            let (count, length) = match is_whole {
+                true => (front.count, front.chunk.as_slice().len()),
+                false => (1, element_len(front.chunk.as_slice())),
+            };
+            front.chunk.advance(length);
+            front.count -= count;
+            front.missed += count as u64;
+            dropped += count as u64;
+            self.events -= count;
+            self.bytes -= length;
+            self.forget_empty_front();
+        }
+        dropped
+    }
+
+    fn forget_empty_front(&mut self) {
+        if let Some(gone) = self.waiting.pop_front_if(|front| front.count == 0) {
+            let after = self.waiting.front_mut().map_or(&mut self.lost, |next| &mut next.missed);
+            *after += gone.missed;
+        }
+    }
+
+    fn append(&mut self, run: &Run, turn: Option<&Arc<Turn>>) {
+        self.events += run.count;
+        self.bytes += run.bytes.len();
+        let missed = std::mem::take(&mut self.lost);
+        if run.is_to_be_shared() {
+            self.begin(missed, Chunk::Shared(run.bytes.clone()), run.count, turn);
+            return;
+        }
+        match self.waiting.back_mut() {
+            Some(Waiting { chunk: Chunk::Gathered(gathered), count, turn: held, .. })
+                if missed == 0 && gathered.len() + run.bytes.len() <= RUN_BYTES && held.as_ref() == turn =>
+            {
+                gathered.extend_from_slice(&run.bytes);
+                *count += run.count;
+            }
+            _ => self.begin(missed, Chunk::Gathered(BytesMut::from(&run.bytes[..])), run.count, turn),
+        }
+    }
+
+    fn begin(&mut self, missed: u64, chunk: Chunk, count: usize, turn: Option<&Arc<Turn>>) {
+        self.waiting.push_back(Waiting { missed, chunk, count, turn: turn.cloned() });
+    }
+
+    fn take(&mut self, most: usize) -> Vec<Segment> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while bytes < most
+            && let Some(next) = self.waiting.pop_front()
+        {
+            let Waiting { missed, chunk, count, turn } = next;
+            let segment = Segment { missed, bytes: chunk.into_bytes(), count, turn };
+            bytes += segment.bytes.len();
+            self.events -= count;
+            taken.push(segment);
+        }
+        self.bytes -= bytes;
+        if self.waiting.is_empty() && self.lost > 0 {
+            taken.push(Segment { missed: std::mem::take(&mut self.lost), ..Segment::default() });
+        }
+        taken
+    }
+}
+
+/// The queue of one subscriber.
+#[derive(Debug)]
+pub struct Queue {
+    held: Mutex<Held>,
+    ready: Notify,
+    limits: Limits,
+    budget: Arc<Budget>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: Limits, budget: Arc<Budget>) -> Queue {
+        Queue { held: Mutex::default(), ready: Notify::new(), limits, budget }
+    }
+
+    /// Adds a run, at the cost of older or newer events where there is no room. The subscriber is told by
+    /// [`Queue::wake`]; whether that is needed is the answer.
+    pub fn push(&self, run: &Run, turn: Option<&Arc<Turn>>) -> bool {
+        let mut held = self.held.lock();
+        if held.ended.is_some() {
+            return false;
+        }
+        let (was_idle, before) = (held.events == 0 && held.lost == 0, held.bytes);
+        let missed = self.admit(&mut held, run, turn);
+        self.account(before, held.bytes);
+        drop(held);
+        self.budget.delivered.fetch_add(run.count as u64, Relaxed);
+        if missed > 0 {
+            self.budget.missed.fetch_add(missed, Relaxed);
+        }
+        was_idle
+    }
+
+    fn admit(&self, held: &mut Held, run: &Run, turn: Option<&Arc<Turn>>) -> u64 {
+        let (events, bytes) = (self.limits.events.max(1), self.budget.allowed(self.limits.bytes));
+        if held.events + run.count <= events && held.bytes + run.bytes.len() <= bytes {
+            held.append(run, turn);
+            return 0;
+        }
+        match self.limits.overflow {
+            Overflow::DropOldest => {
+                let mut missed =
+                    held.shrink_to(events.saturating_sub(run.count), bytes.saturating_sub(run.bytes.len()));
+                let (skipped, rest) = split(run, run.count.saturating_sub(events), usize::MAX);
+                missed += skipped.count as u64;
+                held.lost += skipped.count as u64;
+                held.append(&rest, turn);
+                missed
+            }
+            Overflow::DropNewest => {
+                let room = bytes.saturating_sub(held.bytes);
+                let (fits, rest) = split(run, events.saturating_sub(held.events), room);
+                if fits.count > 0 {
+                    held.append(&fits, turn);
+                }
+                held.lost += rest.count as u64;
+                rest.count as u64
+            }
+            Overflow::Disconnect => {
+                let missed = held.events + run.count;
+                *held = Held { ended: Some(Ended::Overflow), ..Held::default() };
+                missed as u64
+            }
+        }
+    }
+
+    fn account(&self, before: usize, after: usize) {
+        if after >= before {
+            self.budget.used.fetch_add(after - before, Relaxed);
+        } else {
+            self.budget.used.fetch_sub(before - after, Relaxed);
+        }
+    }
+
+    /// Adds that events were lost elsewhere on their way to this subscriber.
+    pub fn push_missed(&self, count: u64) {
+        self.held.lock().lost += count;
+        self.budget.missed.fetch_add(count, Relaxed);
+        self.wake();
+    }
+
+    /// Wakes the subscriber.
+    pub fn wake(&self) {
+        self.ready.notify_one();
+    }
+
+    /// Ends the queue once what waits is taken.
+    pub fn close(&self) {
+        self.held.lock().ended.get_or_insert(Ended::Closed);
+        self.wake();
+    }
+
+    /// Takes what waits, about `most` bytes of it; nothing where nothing does.
+    ///
+    /// # Errors
+    /// Nothing more comes.
+    pub fn try_take(&self, most: usize) -> Result<Vec<Segment>, Ended> {
+        let mut held = self.held.lock();
+        let before = held.bytes;
+        let taken = held.take(most);
+        self.account(before, held.bytes);
+        match held.ended {
+            Some(ended) if taken.is_empty() => Err(ended),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Returns when there may be something to take. Cancel safe.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let waiting = self.held.get_mut().bytes;
+        self.account(waiting, 0);
+    }
+}
+
+/// The first `events` of `run`, as far as they fit in `bytes`, and the rest.
+fn split(run: &Run, events: usize, bytes: usize) -> (Run, Run) {
+    let (mut count, mut at) = (0, 0);
+    while count < events.min(run.count) {
+        let next = at + element_len(run.bytes.get(at..).unwrap_or_default());
+        if next > bytes {
+            break;
+        }
+        (count, at) = (count + 1, next);
+    }
+    let part = |bytes: Bytes, count| Run { bytes, count, whole: run.whole };
+    (part(run.bytes.slice(..at), count), part(run.bytes.slice(at..), run.count - count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::elements;
+    use super::super::event::{EventView, NewEvent};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn queue(events: usize, overflow: Overflow) -> Queue {
+        Queue::new(Limits { events, bytes: 1 << 20, overflow }, Budget::new(1 << 30, 1 << 10))
+    }
+
+    /// `count` events that carry the numbers from `first` on.
+    fn run(first: usize, count: usize) -> Run {
+        let mut out = BytesMut::new();
+        for number in first..first + count {
+            NewEvent { topic: "t", data: number.to_string().as_bytes(), ..NewEvent::default() }.put(&mut out);
+        }
+        let bytes = out.freeze();
+        Run { whole: bytes.len(), bytes, count }
+    }
+
+    fn numbers(segment: &Segment) -> Vec<usize> {
+        let data = elements(&segment.bytes).map(|(_, body)| EventView::parse(body).unwrap().data);
+        data.map(|data| str::from_utf8(data).unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_oldest_are_dropped_and_the_gap_stands_in_front_of_what_follows() {
+        let queue = queue(10, Overflow::DropOldest);
+        queue.push(&run(0, 8), None);
+        queue.push(&run(8, 5), None);
+        let taken = queue.try_take(usize::MAX).unwrap();
+        assert_eq!(taken[0].missed, 3);
+        assert_eq!(taken.iter().flat_map(numbers).collect::<Vec<_>>(), (3..13).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_newest_are_dropped_and_the_gap_stands_behind_what_was_kept() {
+        let queue = queue(3, Overflow::DropNewest);
+        queue.push(&run(0, 5), None);
+        queue.push(&run(5, 1), None);
+        let taken = queue.try_take(usize::MAX).unwrap();
+        assert_eq!((taken[0].missed, numbers(&taken[0])), (0, vec![0, 1, 2]));
+        assert_eq!((taken[1].missed, taken[1].count), (3, 0));
+    }
+
+    #[test]
+    fn a_subscriber_that_wants_no_gaps_is_cut_off() {
+        let queue = queue(3, Overflow::Disconnect);
+        queue.push(&run(0, 3), None);
+        queue.push(&run(3, 1), None);
+        assert_eq!(queue.try_take(usize::MAX).unwrap_err(), Ended::Overflow);
+    }
+
+    #[test]
+    fn above_the_budget_of_all_a_queue_keeps_its_share() {
+        let budget = Budget::new(4 << 10, 1 << 10);
+        let limits = Limits { events: 1 << 20, bytes: 1 << 20, overflow: Overflow::DropOldest };
+        let (greedy, modest) = (Queue::new(limits, budget.clone()), Queue::new(limits, budget.clone()));
+        (0..1_000).for_each(|number| {
+            greedy.push(&run(number, 1), None);
+        });
+        assert!(budget.used.load(Relaxed) < 5 << 10);
+        modest.push(&run(0, 1), None);
+        assert_eq!(modest.try_take(usize::MAX).unwrap()[0].missed, 0);
+        drop((greedy, modest));
+        assert_eq!(budget.used.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn events_of_different_turns_do_not_mix() {
+        let queue = queue(100, Overflow::DropOldest);
+        let turn = Arc::new(Turn { groups: vec!["g".into()], is_exclusive: true });
+        queue.push(&run(0, 1), None);
+        queue.push(&run(1, 1), Some(&turn));
+        queue.push(&run(2, 1), Some(&turn));
+        let taken = queue.try_take(usize::MAX).unwrap();
+        assert_eq!(taken.iter().map(numbers).collect::<Vec<_>>(), [vec![0], vec![1, 2]]);
+        assert_eq!(taken[1].turn, Some(turn));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(usize),
+        Take(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![(1usize..400).prop_map(Step::Push), (1usize..3_000).prop_map(Step::Take)]
+    }
+
+    proptest! {
+        #[test]
+        fn order_is_kept_and_every_event_is_there_or_counted(
+            steps in prop::collection::vec(step(), 1..40),
+            limit in 1usize..500,
+            is_newest: bool,
+        ) {
+            let queue = queue(limit, if is_newest { Overflow::DropNewest } else { Overflow::DropOldest });
+            let (mut sent, mut seen) = (0, 0);
+            let mut check = |taken: Vec<Segment>| {
+                for segment in taken {
+                    seen += segment.missed as usize;
+                    for number in numbers(&segment) {
+                        assert_eq!(number, seen);
+                        seen += 1;
+                    }
+                }
+                seen
+            };
+            for step in steps {
+                match step {
+                    Step::Push(count) => {
+                        queue.push(&run(sent, count), None);
+                        sent += count;
+                    }
+                    Step::Take(bytes) => { check(queue.try_take(bytes).unwrap()); }
+                }
+                prop_assert!(queue.held.lock().events <= limit);
+            }
+            prop_assert_eq!(check(queue.try_take(usize::MAX).unwrap()), sent);
+            prop_assert_eq!(queue.budget.used.load(Relaxed), 0);
+        }
+    }
+}
