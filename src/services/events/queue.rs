@@ -311,6 +311,13 @@ impl Queue {
         self.wake();
     }
 
+    /// Forgets what waits, and takes nothing more: nobody reads it.
+    pub fn discard(&self) {
+        let mut held = self.held.lock();
+        self.account(held.bytes, 0);
+        *held = Held { ended: Some(Ended::Closed), ..Held::default() };
+    }
+
     /// Takes what waits, about `most` bytes of it; nothing where nothing does.
     ///
     /// # Errors

@@ -73,6 +73,11 @@ pub(super) fn is_public(token: &str) -> bool {
     !token.starts_with('_')
 }
 
+/// Whether no token of `topic` is one that wildcards leave out: only such topics are remembered.
+pub(super) fn has_public_tokens(topic: &str) -> bool {
+    topic.split('.').all(is_public)
+}
+
 /// One token of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -104,6 +109,11 @@ impl Pattern {
             Some(start) => Ok(Pattern(format!("{start}*").into())),
             None => Ok(Pattern(text.into())),
         }
+    }
+
+    /// The pattern of every topic.
+    pub fn all() -> Pattern {
+        Pattern("*".into())
     }
 
     /// Its text.
