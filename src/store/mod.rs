@@ -9,6 +9,7 @@ pub mod keys;
 pub mod lock;
 pub mod rendezvous;
 mod rows;
+pub mod sequence;
 mod state;
 
 pub use state::{State, Store, StoreError};

@@ -18,7 +18,7 @@ use super::sequence::{Reservation, Sequence};
 use super::settings::Settings;
 use super::subscriber::{Origin, Route, Subscriber};
 use super::topics::Topics;
-use super::wishes::Wishes;
+use super::wishes::{Wanted, Wishes};
 use crate::control::Error;
 use crate::identity::NodeId;
 
@@ -152,6 +152,13 @@ impl Bus {
         woken.iter().for_each(|one| one.queue.wake());
     }
 
+    /// Tells those who follow a peer that some of its events were lost on their way here.
+    pub fn tell_missed(&self, peer: NodeId, count: u64) {
+        let state = self.state.lock();
+        let concerned = state.wishes.members().filter(|one| one.scope.follows(peer));
+        concerned.for_each(|one| one.queue.push_missed(count));
+    }
+
     /// Reserves in a thread of its own: a disk may take its time, and publishers have none.
     fn reserve(self: &Arc<Bus>, until: u64, reservation: Arc<dyn Reservation>) {
         let bus = self.clone();
@@ -165,6 +172,21 @@ impl Bus {
         if std::thread::Builder::new().name("event-numbers".to_owned()).spawn(reserving).is_err() {
             self.state.lock().sequence.reserved(None);
         }
+    }
+
+    /// Subscriptions now.
+    pub fn subscribers(&self) -> usize {
+        self.state.lock().wishes.subscribers()
+    }
+
+    /// What is wanted of a peer now.
+    pub fn wanted_of(&self, peer: NodeId) -> Vec<Wanted> {
+        self.state.lock().wishes.of_peer(peer)
+    }
+
+    /// Says when what is wanted of peers may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Bytes that are remembered for `since`.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::control::Error;
+use crate::store::sequence::SequenceFile;
 
 /// Numbers that are reserved at once.
 pub const BLOCK: u64 = 1 << 24;
@@ -26,6 +27,12 @@ pub struct Volatile;
 impl Reservation for Volatile {
     fn reserve(&self, _until: u64) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+impl Reservation for SequenceFile {
+    fn reserve(&self, until: u64) -> Result<(), Error> {
+        self.write(until).map_err(|error| Error::new("internal", format!("events cannot be numbered: {error}")))
     }
 }
 

@@ -29,15 +29,23 @@ pub enum Scope {
     All,
     /// Of one peer.
     From(NodeId),
+    /// What one peer hands in; what it publishes comes another way.
+    HandedIn(NodeId),
     /// What is published here and handed in here; what peers publish comes another way.
     Home,
 }
 
 impl Scope {
+    /// Whether it has what a peer publishes from the link to that peer.
+    pub fn follows(self, peer: NodeId) -> bool {
+        self.admits(&Origin::Link(peer, None))
+    }
+
     fn admits(self, origin: &Origin) -> bool {
         match (self, origin) {
             (Scope::Own | Scope::Home | Scope::All, Origin::Local) => true,
             (Scope::All | Scope::Home, Origin::Peer(_)) | (Scope::All, Origin::Link(..)) => true,
+            (Scope::HandedIn(node), Origin::Peer(peer)) => node == *peer,
             (Scope::From(node), Origin::Peer(peer) | Origin::Link(peer, _)) => node == *peer,
             _ => false,
         }

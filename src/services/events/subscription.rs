@@ -105,7 +105,7 @@ impl Bus {
                 .hint("one subscription takes up to 1024 patterns"));
         }
         let subscriber = Arc::new(Subscriber {
-            id: state.wishes.enter(),
+            id: state.wishes.number(),
             queue: Queue::new(limits, self.budget.clone()),
             scope: wish.scope,
             is_link: wish.is_link,
@@ -116,7 +116,7 @@ impl Bus {
         }
         let replay = wish.since.and_then(|since| begin(state, since, wish.now, &wish.wanted));
         subscriber.is_catching_up.store(replay.is_some(), Relaxed);
-        state.wishes.add(&subscriber, &wish.wanted);
+        state.wishes.enter(&subscriber, &wish.wanted);
         drop(guard);
         self.say_changed(wish.scope);
         let (wanted, replay) = (Mutex::new(wish.wanted), Mutex::new(replay));
@@ -269,8 +269,7 @@ fn wanted_of(piece: &Piece, replay: &Replay, missed: u64) -> Option<Segment> {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.bus.state.lock();
-        state.wishes.remove(&self.subscriber, self.wanted.get_mut());
-        state.wishes.leave();
+        state.wishes.leave(&self.subscriber, self.wanted.get_mut());
         drop(state);
         self.subscriber.queue.discard();
         self.bus.say_changed(self.subscriber.scope);

@@ -30,7 +30,7 @@ pub struct Wishes {
     generation: u64,
     groups: HashMap<Arc<str>, (Arc<Group>, usize)>,
     of_peers: BTreeMap<(Scope, Wanted), usize>,
-    subscribers: usize,
+    members: BTreeMap<u64, Arc<Subscriber>>,
     next_id: u64,
 }
 
@@ -43,19 +43,30 @@ impl Wishes {
 
     /// How many subscribers there are.
     pub fn subscribers(&self) -> usize {
-        self.subscribers
+        self.members.len()
+    }
+
+    /// All subscribers.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Subscriber>> {
+        self.members.values()
     }
 
     /// A number for a subscriber that comes.
-    pub fn enter(&mut self) -> u64 {
-        self.subscribers += 1;
+    pub fn number(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    /// A subscriber that had a number is gone.
-    pub fn leave(&mut self) {
-        self.subscribers -= 1;
+    /// A subscriber comes.
+    pub fn enter(&mut self, subscriber: &Arc<Subscriber>, wanted: &[Wanted]) {
+        self.members.insert(subscriber.id, subscriber.clone());
+        self.add(subscriber, wanted);
+    }
+
+    /// A subscriber is gone.
+    pub fn leave(&mut self, subscriber: &Arc<Subscriber>, wanted: &[Wanted]) {
+        self.members.remove(&subscriber.id);
+        self.remove(subscriber, wanted);
     }
 
     /// Adds what a subscriber wants.

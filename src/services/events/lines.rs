@@ -1,0 +1,173 @@
+//! Events as JSON lines, both ways on one connection.
+//!
+//! In: lines that publish, subscribe or flush. Out: events, answers to `flush`, and errors for lines that are refused,
+//! which end nothing. Who is done sending still gets what it subscribed to.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{FutureExt, select_all};
+use serde_json::{Map, Value, json};
+
+use super::ask::Ask;
+use super::batch::elements;
+use super::facade::Events;
+use super::feed::{self, Feed};
+use super::json::{EventJson, invalid};
+use super::queue::{Ended, Segment};
+use super::speak::Style;
+use crate::control::Error;
+use crate::services::directory::Caller;
+use crate::services::door::{LineReader, LineWriter, Lines};
+
+/// Subscriptions of one connection.
+const MAX_FEEDS: usize = 64;
+/// Bytes of lines that are published at once.
+const AT_ONCE: usize = 256 << 10;
+
+/// Speaks events in lines.
+pub(super) struct EventLines {
+    pub events: Events,
+}
+
+impl Lines for EventLines {
+    fn serve<'a>(
+        &'a self,
+        caller: Caller,
+        lines: LineReader,
+        out: LineWriter,
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>> {
+        let talk = Talk { events: &self.events, caller, feeds: Vec::new(), out };
+        Box::pin(talk.run(lines))
+    }
+}
+
+struct Talk<'a> {
+    events: &'a Events,
+    caller: Caller,
+    feeds: Vec<(Feed, u64)>,
+    out: LineWriter,
+}
+
+impl Talk<'_> {
+    async fn run(mut self, mut lines: LineReader) -> io::Result<()> {
+        let mut is_done = false;
+        while !is_done || !self.feeds.is_empty() {
+            tokio::select! {
+                line = lines.next(), if !is_done => match line? {
+                    Some(line) => self.take(line, &mut lines).await?,
+                    None => is_done = true,
+                },
+                (index, taken) = next_of(&self.feeds) => self.tell(index, taken).await?,
+            }
+            self.out.flush().await?;
+        }
+        self.out.shutdown().await
+    }
+
+    /// Does what a line says, and what the lines say that are here already.
+    async fn take(&mut self, first: Result<Bytes, Error>, lines: &mut LineReader) -> io::Result<()> {
+        let mut batch = BytesMut::new();
+        let mut next = Some(first);
+        while let Some(line) = next {
+            let outcome = line.and_then(|line| self.say(&line, &mut batch));
+            match outcome {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    self.publish(&mut batch).await?;
+                    self.out.write_json(&answer).await?;
+                }
+                Err(error) => self.out.write_json(&error.to_json()).await?,
+            }
+            let goes_on = batch.len() < AT_ONCE && lines.has_line();
+            next = if goes_on { lines.next().await? } else { None };
+        }
+        self.publish(&mut batch).await
+    }
+
+    /// Appends what is to be published to `batch`, or gives the answer to whatever else a line says.
+    fn say(&mut self, line: &[u8], batch: &mut BytesMut) -> Result<Option<Value>, Error> {
+        let event = EventJson::parse(line)?;
+        if event.has_topic() {
+            return event.put(None, batch).map(|()| None);
+        }
+        let mut words: Map<String, Value> = serde_json::from_slice(line).map_err(|error| invalid(&error))?;
+        if words.contains_key("subscribe") {
+            self.publish_now(batch);
+            return self.subscribe(words).map(|()| None);
+        }
+        match words.remove("flush") {
+            Some(number) => Ok(Some(json!({"flushed": number}))),
+            None => Err(Error::new("invalid_request", "the line has neither `topic`, `subscribe` nor `flush`")
+                .hint(r#"{"topic":"metrics.cpu","data":{}}, or {"subscribe":"metrics.*"}"#)),
+        }
+    }
+
+    fn subscribe(&mut self, words: Map<String, Value>) -> Result<(), Error> {
+        if self.feeds.len() >= MAX_FEEDS {
+            return Err(Error::new("too_many", format!("this connection has {MAX_FEEDS} subscriptions already")));
+        }
+        let (ask, others) = Ask::of_words(words.into_iter().flat_map(spread))?;
+        let mut left = u64::MAX;
+        for (name, value) in others {
+            match name.as_str() {
+                "count" => left = super::ask::number_or_word(&name, &value)?,
+                _ => return Err(Error::new("bad_argument", format!("there is no option {name:?}"))),
+            }
+        }
+        self.feeds.push((self.events.subscribe(&self.caller, &ask)?, left));
+        Ok(())
+    }
+
+    /// So that a subscription does not see what was said before it; refusals are told with the next batch.
+    fn publish_now(&self, batch: &mut BytesMut) {
+        let batch = batch.split();
+        self.events.take_in(&self.caller, elements(&batch).map(|(_, body)| body));
+    }
+
+    async fn publish(&mut self, batch: &mut BytesMut) -> io::Result<()> {
+        let batch = batch.split();
+        let intake = self.events.take_in(&self.caller, elements(&batch).map(|(_, body)| body));
+        for error in intake.refused {
+            self.out.write_json(&error.to_json()).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, index: usize, taken: Result<Vec<Segment>, Ended>) -> io::Result<()> {
+        let Some((_, left)) = self.feeds.get_mut(index) else { return Ok(()) };
+        let mut text = Vec::new();
+        match taken {
+            Ok(segments) => segments.iter().for_each(|segment| Style::Lines.put(segment, left, &mut text)),
+            Err(ended) => {
+                *left = 0;
+                text = Style::Lines.ended(&feed::ended(ended)).into_bytes();
+            }
+        }
+        if *left == 0 {
+            self.feeds.swap_remove(index);
+        }
+        self.out.write(&text).await
+    }
+}
+
+/// What the next of the feeds has; never, where there is none.
+async fn next_of(feeds: &[(Feed, u64)]) -> (usize, Result<Vec<Segment>, Ended>) {
+    if feeds.is_empty() {
+        return std::future::pending().await;
+    }
+    let (taken, index, _) = select_all(feeds.iter().map(|(feed, _)| feed.take(64 << 10).boxed())).await;
+    (index, taken)
+}
+
+/// An option as words; a list is several.
+fn spread((name, value): (String, Value)) -> Vec<(String, String)> {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        Value::Array(values) => values.iter().map(|value| (name.clone(), word(value))).collect(),
+        Value::Null => Vec::new(),
+        value => vec![(name, word(&value))],
+    }
+}

@@ -1,0 +1,287 @@
+//! The conversation of a link: what a driver and a peer speak, as frames and as the gRPC method `Link`.
+//!
+//! In: `LinkRequest`s, several at once. Out: `EventBatch`es: events, answers to `flush`, refusals. Reading never waits
+//! for writing: a caller that does not read loses events of its own subscription, and nothing else.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::ask::{Ask, MAX_GROUPS, wanted};
+use super::batch::{flushed, refused};
+use super::dial::READ;
+use super::facade::Events;
+use super::feed::{self, Feed};
+use super::frame::{self, take_frame};
+use super::queue::Segment;
+use super::subscriber::Scope;
+use super::subscription::Wish;
+use super::wire::{Fields, Value};
+use super::wishes::Wanted;
+use crate::control::Error;
+use crate::services::api;
+use crate::services::directory::Caller;
+
+/// Answers that wait to be written; with more, no further requests are read.
+const ANSWERS: usize = 1_024;
+/// Bytes of events that are taken from the queue at once.
+const AT_ONCE: usize = 256 << 10;
+/// Bytes up to which copying is cheaper than a list of pieces.
+const SMALL: usize = 16 << 10;
+/// Pieces that are given to the kernel at once.
+const PIECES: usize = 64;
+
+/// One conversation.
+pub(super) struct Conversation {
+    events: Events,
+    caller: Caller,
+    feed: OnceLock<Feed>,
+    answers: Mutex<VecDeque<Bytes>>,
+    /// There is something to write.
+    news: Notify,
+    /// There is room for answers.
+    room: Notify,
+}
+
+impl Conversation {
+    /// A conversation with `caller`, in which nothing was said.
+    pub fn new(events: Events, caller: Caller) -> Conversation {
+        let (feed, answers) = (OnceLock::new(), Mutex::default());
+        Conversation { events, caller, feed, answers, news: Notify::new(), room: Notify::new() }
+    }
+
+    /// Does what requests say, in their order; all events of several requests are published at once.
+    ///
+    /// # Errors
+    /// Bytes that are no request: the conversation is over.
+    pub fn take(&self, requests: &[Bytes]) -> Result<(), Error> {
+        let mut bodies = Vec::new();
+        for request in requests {
+            let mut flush = 0;
+            for field in Fields::of(request) {
+                let field = field?;
+                match (field.number, field.value) {
+                    (1, Value::Bytes(body)) => bodies.push(body),
+                    (2, Value::Bytes(bytes)) => {
+                        self.publish(&mut bodies);
+                        self.tell(api::Interest::decode(bytes).map_err(undecoded).and_then(|i| self.interest(&i)));
+                    }
+                    (3, Value::Number(number)) => flush = number,
+                    (4, Value::Bytes(bytes)) => {
+                        self.publish(&mut bodies);
+                        let ask = api::SubscribeRequest::decode(bytes).map_err(undecoded);
+                        self.tell(ask.and_then(|ask| self.subscribe(&ask)));
+                    }
+                    _ => {}
+                }
+            }
+            if flush != 0 {
+                self.publish(&mut bodies);
+                self.answer(flushed(flush));
+            }
+        }
+        self.publish(&mut bodies);
+        Ok(())
+    }
+
+    fn publish(&self, bodies: &mut Vec<&[u8]>) {
+        if !bodies.is_empty() {
+            let intake = self.events.take_in(&self.caller, bodies.drain(..));
+            intake.refused.iter().for_each(|error| self.answer(refused(error)));
+        }
+    }
+
+    fn tell(&self, outcome: Result<(), Error>) {
+        if let Err(error) = outcome {
+            self.answer(refused(&error));
+        }
+    }
+
+    fn answer(&self, batch: Bytes) {
+        self.answers.lock().push_back(batch);
+        self.news.notify_one();
+    }
+
+    fn subscribe(&self, request: &api::SubscribeRequest) -> Result<(), Error> {
+        if self.feed.get().is_some() {
+            return Err(Error::new("invalid_request", "this link has a subscription already")
+                .hint("open another link, or use `interest`, which can be replaced"));
+        }
+        self.begin(self.events.subscribe(&self.caller, &Ask::of(request)?)?);
+        Ok(())
+    }
+
+    fn interest(&self, interest: &api::Interest) -> Result<(), Error> {
+        let wanted = all_wanted(interest)?;
+        if let Some(feed) = self.feed.get() {
+            return feed.subscription().replace(wanted);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let is_ours = self.caller.member().id == self.events.me();
+        let scope = if is_ours { Scope::All } else { Scope::Own };
+        let wish = Wish { is_link: true, ..Wish::new(wanted, scope) };
+        self.begin(Feed::new(self.events.inner.bus.subscribe(wish)?));
+        Ok(())
+    }
+
+    fn begin(&self, feed: Feed) {
+        // Only one request is looked at at a time, and there was no feed.
+        let _ = self.feed.set(feed);
+        self.news.notify_one();
+    }
+
+    /// Whether answers wait that are to be written before more is read.
+    pub async fn has_room(&self) {
+        while self.answers.lock().len() > ANSWERS {
+            self.room.notified().await;
+        }
+    }
+
+    /// Waits for something to be written, and gives it, as batches.
+    ///
+    /// # Errors
+    /// The subscription has ended; what is to be said about it is the error.
+    pub async fn next(&self) -> Result<Vec<Segment>, Error> {
+        loop {
+            let answers = std::mem::take(&mut *self.answers.lock());
+            self.room.notify_one();
+            let mut out: Vec<_> = answers.into_iter().map(whole).collect();
+            match self.feed.get() {
+                None if out.is_empty() => self.news.notified().await,
+                None => return Ok(out),
+                Some(feed) if out.is_empty() => tokio::select! {
+                    () = self.news.notified() => {}
+                    taken = feed.take(AT_ONCE) => return taken.map_err(feed::ended),
+                },
+                Some(feed) => {
+                    out.extend(feed.subscription().try_take(AT_ONCE).unwrap_or_default());
+                    return Ok(out);
+                }
+            }
+        }
+    }
+
+    /// What waits to be answered, when nothing more is asked.
+    pub fn rest(&self) -> Vec<Segment> {
+        std::mem::take(&mut *self.answers.lock()).into_iter().map(whole).collect()
+    }
+}
+
+fn whole(batch: Bytes) -> Segment {
+    Segment { bytes: batch, ..Segment::default() }
+}
+
+fn undecoded(error: prost::DecodeError) -> Error {
+    Error::new("invalid_request", format!("not understood: {error}"))
+}
+
+fn all_wanted(interest: &api::Interest) -> Result<Vec<Wanted>, Error> {
+    let mut all = Vec::with_capacity(interest.wanted.len());
+    for one in &interest.wanted {
+        all.extend(wanted([one.pattern.as_str()].into_iter(), &one.group)?);
+    }
+    let mut groups: Vec<_> = all.iter().filter_map(|one| one.group.clone()).collect();
+    groups.sort();
+    groups.dedup();
+    match groups.len() {
+        0..=MAX_GROUPS => Ok(all),
+        more => Err(Error::new("too_many", format!("{more} queue groups, more than {MAX_GROUPS}"))),
+    }
+}
+
+/// Speaks frames on a connection until one side is done.
+pub(super) async fn serve_frames<S: AsyncRead + AsyncWrite>(
+    conversation: Arc<Conversation>,
+    stream: S,
+) -> io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
+    tokio::select! {
+        read = read_frames(&conversation, read) => {
+            read?;
+            // Whoever is done asking still gets the answers.
+            write_segments(&mut write, conversation.rest()).await?;
+            write.shutdown().await
+        }
+        written = write_frames(&conversation, &mut write) => written,
+    }
+}
+
+async fn read_frames(conversation: &Conversation, mut read: impl AsyncRead + Unpin) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(READ);
+    let mut frames = Vec::new();
+    loop {
+        while let Some(frame) = take_frame(&mut buffer).map_err(io::Error::other)? {
+            frames.push(frame);
+        }
+        conversation.take(&frames).map_err(io::Error::other)?;
+        frames.clear();
+        conversation.has_room().await;
+        if buffer.capacity() - buffer.len() < READ / 4 {
+            buffer.reserve(READ);
+        }
+        if read.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn write_frames(conversation: &Conversation, write: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    loop {
+        match conversation.next().await {
+            Ok(segments) => write_segments(write, segments).await?,
+            Err(error) => {
+                write_segments(write, vec![whole(refused(&error))]).await?;
+                return write.shutdown().await;
+            }
+        }
+    }
+}
+
+/// Writes each segment as a frame, all of them at once.
+async fn write_segments(write: &mut (impl AsyncWrite + Unpin), segments: Vec<Segment>) -> io::Result<()> {
+    let mut pieces = VecDeque::with_capacity(2 * segments.len());
+    for segment in segments {
+        let preamble = segment.preamble();
+        let mut head = BytesMut::with_capacity(frame::HEADER + preamble.len());
+        head.extend_from_slice(&frame::header(preamble.len() + segment.bytes.len()));
+        head.extend_from_slice(&preamble);
+        pieces.push_back(head.freeze());
+        pieces.push_back(segment.bytes);
+    }
+    let total: usize = pieces.iter().map(Bytes::len).sum();
+    if total <= SMALL {
+        let pieces: Vec<_> = pieces.into_iter().collect();
+        write.write_all(&pieces.concat()).await?;
+    } else {
+        write_pieces(write, pieces).await?;
+    }
+    write.flush().await
+}
+
+async fn write_pieces(write: &mut (impl AsyncWrite + Unpin), mut pieces: VecDeque<Bytes>) -> io::Result<()> {
+    while !pieces.is_empty() {
+        let slices: Vec<_> = pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
+        let mut written = write.write_vectored(&slices).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(front) = pieces.front_mut() {
+            let step = written.min(front.len());
+            front.advance(step);
+            written -= step;
+            if !front.is_empty() {
+                break;
+            }
+            pieces.pop_front();
+        }
+    }
+    Ok(())
+}
