@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{FutureExt, select_all};
@@ -24,6 +25,8 @@ use crate::services::door::{LineReader, LineWriter, Lines};
 
 /// Subscriptions of one connection.
 const MAX_FEEDS: usize = 64;
+/// Whoever is done sending may be gone altogether: an empty line finds out.
+const ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of lines that are published at once.
 const AT_ONCE: usize = 256 << 10;
 
@@ -60,6 +63,7 @@ impl Talk<'_> {
                     Some(line) => self.take(line, &mut lines).await?,
                     None => is_done = true,
                 },
+                () = tokio::time::sleep(ALIVE), if is_done => self.out.write(b"\n").await?,
                 (index, taken) = next_of(&self.feeds) => self.tell(index, taken).await?,
             }
             self.out.flush().await?;

@@ -170,7 +170,9 @@ impl Held {
     }
 
     fn forget_empty_front(&mut self) {
-        if let Some(gone) = self.waiting.pop_front_if(|front| front.count == 0) {
+        if self.waiting.front().is_some_and(|front| front.count == 0)
+            && let Some(gone) = self.waiting.pop_front()
+        {
             let after = self.waiting.front_mut().map_or(&mut self.lost, |next| &mut next.missed);
             *after += gone.missed;
         }

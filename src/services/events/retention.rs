@@ -51,7 +51,9 @@ impl Ring {
         let mut forgotten = 0;
         let oldest = now.saturating_sub(u64::try_from(self.rule.age.as_micros()).unwrap_or(u64::MAX));
         let is_over = |bytes: usize, piece: &Piece| bytes > self.rule.bytes || piece.time < oldest;
-        while let Some(gone) = self.pieces.pop_front_if(|piece| is_over(self.bytes, piece)) {
+        while self.pieces.front().is_some_and(|piece| is_over(self.bytes, piece))
+            && let Some(gone) = self.pieces.pop_front()
+        {
             self.bytes -= gone.bytes.len() + PIECE;
             forgotten = gone.last;
         }

@@ -1,5 +1,8 @@
 //! The bus, as publishers and subscribers see it.
 
+mod stories;
+mod world;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
