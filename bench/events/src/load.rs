@@ -1,0 +1,190 @@
+//! One measurement: a publisher and its subscribers in this process, a server elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::payload::Payload;
+use crate::progress::Progress;
+use crate::rivals::{self, Name, Publisher, Rival};
+use crate::usage::{Cpu, resident_mib};
+
+/// Events that may be under way to the slowest subscriber.
+const WINDOW: u64 = 16_384;
+/// Events between two looks at the window and the clock.
+const STRIDE: u64 = 64;
+/// Events before the measurement begins.
+const WARM_UP: u64 = 20_000;
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+pub struct Load {
+    /// Whom.
+    #[arg(long)]
+    pub rival: Name,
+    /// Where its server is.
+    #[arg(long)]
+    pub server: SocketAddr,
+    /// The server's processes.
+    #[arg(long, value_delimiter = ',')]
+    pub pids: Vec<i32>,
+    /// How many subscribers; each gets every event.
+    #[arg(long, default_value_t = 1)]
+    pub subscribers: usize,
+    /// Events a second; none for as many as all subscribers take without loss.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// How long.
+    #[arg(long, default_value_t = 3.0)]
+    pub secs: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Events published; every one of them reached every subscriber.
+    pub events: u64,
+    /// Seconds from the first event to the last delivery.
+    pub secs: f64,
+    /// Events a second.
+    pub events_per_sec: f64,
+    /// Deliveries a second.
+    pub deliveries_per_sec: f64,
+    /// Processor seconds of the servers, a million events.
+    pub server_cpu_per_million: f64,
+    /// Processor seconds of publisher and subscribers, a million events.
+    pub load_cpu_per_million: f64,
+    /// Processor seconds of the machine, a million events.
+    pub machine_cpu_per_million: f64,
+    /// Memory of the servers, MiB.
+    pub resident_mib: f64,
+    /// Median age at delivery, microseconds; at fixed rates.
+    pub p50_us: Option<f64>,
+    /// 99th percentile.
+    pub p99_us: Option<f64>,
+}
+
+/// Measures, and prints the [`Outcome`] as one line of JSON.
+///
+/// # Errors
+/// The server cannot be used, or an event was lost, repeated or out of order.
+pub fn run(load: &Load) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // The publisher has this thread for itself: clients that block do not stop those that do not.
+    let outcome = runtime.block_on(async {
+        match load.rival {
+            Name::Pilot => anyhow::bail!("x"),
+            Name::NatsRaw => measure::<rivals::nats_raw::NatsRaw>(load).await,
+            Name::NatsAsync => measure::<rivals::nats_async::NatsAsync>(load).await,
+            Name::RedisRaw => measure::<rivals::redis_raw::RedisRaw>(load).await,
+            Name::RedisCrate => measure::<rivals::redis_crate::RedisCrate>(load).await,
+        }
+    })?;
+    println!("{}", serde_json::to_string(&outcome)?);
+    // Connections and threads end with the process.
+    std::process::exit(0);
+}
+
+async fn measure<R: Rival>(load: &Load) -> Result<Outcome> {
+    let progress = Progress::new(load.subscribers);
+    for sink in progress.sinks() {
+        R::subscribe(load.server, sink).await?;
+    }
+    let publisher = R::publisher(load.server, load.rate.is_some()).await?;
+    let mut run = Run { publisher, payload: Payload::new(progress.epoch()), progress, sent: 0 };
+    run.warm_up(load).await?;
+    let (before, started) = (Cpu::now(&load.pids)?, Instant::now());
+    let first = run.sent;
+    match load.rate {
+        Some(rate) => run.at_rate(rate, load.secs).await?,
+        None => run.at_full_speed(load.secs).await?,
+    }
+    let secs = started.elapsed().as_secs_f64();
+    let used = Cpu::now(&load.pids)?.since(&before);
+    Ok(outcome(load, run.sent - first, secs, &used, &run.progress))
+}
+
+struct Run<P> {
+    publisher: P,
+    payload: Payload,
+    progress: Arc<Progress>,
+    sent: u64,
+}
+
+impl<P: Publisher> Run<P> {
+    async fn warm_up(&mut self, load: &Load) -> Result<()> {
+        let count = if load.rate.is_some() { WARM_UP / 20 } else { WARM_UP };
+        for _ in 0..count {
+            if self.sent.is_multiple_of(STRIDE) {
+                self.wait_for_room().await?;
+            }
+            self.publisher.publish(self.payload.numbered(self.sent)).await?;
+            self.sent += 1;
+        }
+        self.arrive().await
+    }
+
+    async fn at_full_speed(&mut self, secs: f64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs_f64(secs);
+        while Instant::now() < deadline {
+            self.wait_for_room().await?;
+            for _ in 0..STRIDE {
+                self.publisher.publish(self.payload.numbered(self.sent)).await?;
+                self.sent += 1;
+            }
+        }
+        self.arrive().await
+    }
+
+    async fn at_rate(&mut self, rate: u64, secs: f64) -> Result<()> {
+        self.progress.measure_latency();
+        nix::sys::prctl::set_timerslack(1)?;
+        let (started, count) = (Instant::now(), (rate as f64 * secs) as u64);
+        for n in 0..count {
+            let due = Duration::from_nanos(n * 1_000_000_000 / rate);
+            if let Some(left) = due.checked_sub(started.elapsed()) {
+                std::thread::sleep(left);
+            }
+            self.publisher.publish(self.payload.stamped(self.sent)).await?;
+            self.sent += 1;
+        }
+        self.arrive().await
+    }
+
+    async fn wait_for_room(&mut self) -> Result<()> {
+        let must_have = (self.sent + STRIDE).saturating_sub(WINDOW);
+        if self.progress.slowest() < must_have {
+            self.publisher.flush().await?;
+            // Half a window at once: the publisher is not woken for every few events.
+            self.progress.reaches(must_have + WINDOW / 4).await?;
+        }
+        Ok(())
+    }
+
+    async fn arrive(&mut self) -> Result<()> {
+        self.publisher.flush().await?;
+        self.progress.reaches(self.sent).await
+    }
+}
+
+fn outcome(load: &Load, events: u64, secs: f64, used: &Cpu, progress: &Progress) -> Outcome {
+    let millions = events as f64 / 1e6;
+    let ages = progress.latencies();
+    let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).map(|nanos| f64::from(*nanos) / 1e3);
+    Outcome {
+        events,
+        secs,
+        events_per_sec: events as f64 / secs,
+        deliveries_per_sec: (events * load.subscribers as u64) as f64 / secs,
+        server_cpu_per_million: used.servers / millions,
+        load_cpu_per_million: used.load / millions,
+        machine_cpu_per_million: used.machine / millions,
+        resident_mib: resident_mib(&load.pids),
+        p50_us: at(0.50),
+        p99_us: at(0.99),
+    }
+}

@@ -1,0 +1,76 @@
+//! The rivals: for each a client that publishes and a client that subscribes.
+
+pub mod nats_async;
+pub mod nats_raw;
+pub mod redis_crate;
+pub mod redis_raw;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::progress::Sink;
+
+/// The topic of every event.
+pub const TOPIC: &str = "bench.events";
+/// Raw clients collect this much before they write.
+pub const COALESCE: usize = 64 * 1024;
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Name {
+    /// Pilot, by its Rust driver.
+    Pilot,
+    /// nats-server, by a client as small and quick as we can write it.
+    NatsRaw,
+    /// nats-server, by the client that programs use.
+    NatsAsync,
+    /// redis-server, by a client as small and quick as we can write it.
+    RedisRaw,
+    /// redis-server, by the client that programs use.
+    RedisCrate,
+}
+
+impl Name {
+    /// As it is written in tables and on the command line.
+    pub fn text(self) -> &'static str {
+        match self {
+            Name::Pilot => "pilot",
+            Name::NatsRaw => "nats-raw",
+            Name::NatsAsync => "nats-async",
+            Name::RedisRaw => "redis-raw",
+            Name::RedisCrate => "redis-crate",
+        }
+    }
+
+    /// The port that its server listens on.
+    pub fn port(self) -> u16 {
+        match self {
+            Name::Pilot => 1002,
+            Name::NatsRaw | Name::NatsAsync => 4222,
+            Name::RedisRaw | Name::RedisCrate => 6379,
+        }
+    }
+}
+
+/// Publishes payloads on [`TOPIC`].
+pub trait Publisher: Send {
+    /// Hands a payload over; it may wait in a buffer.
+    fn publish(&mut self, payload: &[u8]) -> impl Future<Output = Result<()>> + Send;
+    /// Sends what waits.
+    fn flush(&mut self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A way to use a server.
+pub trait Rival {
+    /// Its publisher.
+    type Publisher: Publisher;
+    /// Connects a publisher; `one_by_one` when each event is to leave at once.
+    async fn publisher(server: SocketAddr, one_by_one: bool) -> Result<Self::Publisher>;
+    /// Connects a subscriber that hands what it receives to `sink` as long as the process lives. Returns once the
+    /// server knows of it.
+    async fn subscribe(server: SocketAddr, sink: Sink) -> Result<()>;
+}
