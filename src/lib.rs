@@ -10,12 +10,14 @@
 //! - [`node`] is this machine: owns the peers, decides, answers commands.
 //! - [`tun`], [`udp`], [`datapath`], [`link`], [`firewall`], [`store`], [`services`] do IO and decide nothing.
 //! - [`control`] is what `pilotctl` and the drivers say to `pilotd` over the local socket.
+//! - [`driver`] is what Rust programs use: publish, subscribe, send, receive.
 //! - [`daemon`] wires the rooms together; [`cli`] turns command lines into calls and answers into text.
 
 pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod driver;
 pub mod firewall;
 pub mod identity;
 pub mod link;
@@ -28,3 +30,6 @@ pub mod store;
 pub mod tun;
 pub mod udp;
 pub mod wire;
+
+pub use control::Error;
+pub use driver::{Draft, Event, Events, Options, Overflow, Pilot, Subscription};

@@ -1,0 +1,67 @@
+//! The node of this machine, as its programs see it.
+
+use std::path::{Path, PathBuf};
+
+use super::events::Events;
+use super::route::Route;
+use crate::control::views::Info;
+use crate::control::{Client, Error, Request, default_socket};
+
+/// Where to find the socket, when the program does not say.
+const SOCKET: &str = "PILOT_SOCKET";
+
+/// This machine's node, by its local socket. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct Pilot {
+    socket: PathBuf,
+    client: Client,
+    info: std::sync::Arc<Info>,
+}
+
+impl Pilot {
+    /// The node behind the socket that `PILOT_SOCKET` names, or behind the usual one.
+    ///
+    /// # Errors
+    /// `daemon_not_running` or `permission_denied` where it cannot be asked.
+    pub async fn connect() -> Result<Pilot, Error> {
+        Pilot::at(std::env::var_os(SOCKET).map_or_else(default_socket, PathBuf::from)).await
+    }
+
+    /// The node behind a socket.
+    ///
+    /// # Errors
+    /// As [`Pilot::connect`].
+    pub async fn at(socket: impl AsRef<Path>) -> Result<Pilot, Error> {
+        let client = Client::new(&socket);
+        let info = client.call::<Info>(&Request::Info).await?;
+        Ok(Pilot { socket: socket.as_ref().to_owned(), client, info: info.into() })
+    }
+
+    /// The name of this node when we connected; its node ID where it has no name.
+    pub fn hostname(&self) -> &str {
+        self.info.hostname.as_deref().unwrap_or(&self.info.node_id)
+    }
+
+    /// Its node ID: `a1b2.c3d4.e5f6`.
+    pub fn node_id(&self) -> &str {
+        &self.info.node_id
+    }
+
+    /// Its overlay address.
+    pub fn ipv6(&self) -> &str {
+        &self.info.ipv6
+    }
+
+    /// Events: what this node and every trusted one publish, and what we do.
+    ///
+    /// # Errors
+    /// None yet: connections are opened when they are needed.
+    pub async fn events(&self) -> Result<Events, Error> {
+        Ok(Events::new(Route::Local(self.socket.clone())))
+    }
+
+    /// For what has no method of its own.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
