@@ -1,5 +1,6 @@
-//! Starts the servers of the rivals.
+//! Starts the servers of the rivals, each at most once.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
@@ -8,30 +9,61 @@ use anyhow::Result;
 
 use crate::lab::{Host, Server};
 
-/// nats-server on port 4222 of an address.
-pub fn nats(host: &Host, address: IpAddr, dir: &Path) -> Result<Server> {
-    let mut command = host.command("nats-server");
-    command.args(["--addr", &address.to_string(), "--port", "4222"]);
-    start(host, command, address, 4222, &dir.join("nats.log"))
+/// Servers on one address of one host.
+pub struct Brokers<'a> {
+    host: &'a Host,
+    address: IpAddr,
+    dir: &'a Path,
+    running: BTreeMap<u16, Server>,
 }
 
-/// redis-server on port 6379 of an address, which keeps nothing and never drops a slow subscriber.
-pub fn redis(host: &Host, address: IpAddr, dir: &Path) -> Result<Server> {
-    let mut command = host.command("redis-server");
-    command.args(["--bind", &address.to_string(), "--port", "6379", "--protected-mode", "no", "--save", ""]);
-    command.args(["--appendonly", "no", "--client-output-buffer-limit", "pubsub 0 0 0"]);
-    start(host, command, address, 6379, &dir.join("redis.log"))
-}
+impl<'a> Brokers<'a> {
+    /// None yet; logs go to `dir`.
+    pub fn new(host: &'a Host, address: IpAddr, dir: &'a Path) -> Brokers<'a> {
+        Brokers { host, address, dir, running: BTreeMap::new() }
+    }
 
-/// Pilot's own services on a plain address, in a process of this program; `peer` is trusted.
-pub fn pilot(host: &Host, address: IpAddr, peer: IpAddr, dir: &Path) -> Result<Server> {
-    let mut command = host.command(std::env::current_exe()?);
-    command.args(["serve", "--address", &address.to_string(), "--peer", &peer.to_string(), "--state"]).arg(dir);
-    start(host, command, address, 1002, &dir.join("pilot.log"))
-}
+    /// nats-server; gives its process ID.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn nats(&mut self) -> Result<i32> {
+        let mut command = self.host.command("nats-server");
+        command.args(["--addr", &self.address.to_string(), "--port", "4222"]);
+        self.start(command, 4222)
+    }
 
-fn start(host: &Host, command: Command, address: IpAddr, port: u16, log: &Path) -> Result<Server> {
-    let server = host.spawn(command, log)?;
-    host.wait_for_port(address, port)?;
-    Ok(server)
+    /// redis-server, which keeps nothing and never drops a slow subscriber; gives its process ID.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn redis(&mut self) -> Result<i32> {
+        let mut command = self.host.command("redis-server");
+        command.args(["--bind", &self.address.to_string(), "--port", "6379", "--protected-mode", "no", "--save", ""]);
+        command.args(["--appendonly", "no", "--client-output-buffer-limit", "pubsub 0 0 0"]);
+        self.start(command, 6379)
+    }
+
+    /// Pilot's own services on a plain address, in a process of this program, for the programs at `client`; gives its
+    /// process ID.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn pilot(&mut self, client: IpAddr) -> Result<i32> {
+        let mut command = self.host.command(std::env::current_exe()?);
+        command.args(["serve", "--address", &self.address.to_string(), "--client", &client.to_string()]);
+        command.arg("--state").arg(self.dir);
+        self.start(command, 1002)
+    }
+
+    fn start(&mut self, command: Command, port: u16) -> Result<i32> {
+        if let Some(server) = self.running.get(&port) {
+            return Ok(server.pid());
+        }
+        let server = self.host.spawn(command, &self.dir.join(format!("{port}.log")))?;
+        self.host.wait_for_port(self.address, port)?;
+        let pid = server.pid();
+        self.running.insert(port, server);
+        Ok(pid)
+    }
 }

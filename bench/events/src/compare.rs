@@ -2,7 +2,6 @@
 //! a slow minute of the machine hits all of them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -25,8 +24,8 @@ pub struct Plan {
     /// One round of one second each, to see that it runs.
     #[arg(long)]
     pub quick: bool,
-    /// Whom.
-    #[arg(long, value_delimiter = ',', default_value = "pilot,nats-raw,nats-async,redis-raw,redis-crate")]
+    /// Whom; all where nobody is named.
+    #[arg(long, value_delimiter = ',')]
     pub rivals: Vec<Name>,
     /// How many subscribers.
     #[arg(long, value_delimiter = ',', default_value = "1,10")]
@@ -41,17 +40,24 @@ pub struct Plan {
 
 /// A server, as its clients see it.
 pub struct Broker {
-    /// Where it listens.
-    pub address: IpAddr,
+    /// Where subscribers connect.
+    pub subscribe_at: String,
+    /// Where the publisher connects.
+    pub publish_at: String,
+    /// In which network namespace; none for that of the subscribers.
+    pub publish_from: Option<String>,
     /// Its processes.
     pub pids: Vec<i32>,
 }
 
 impl Plan {
-    /// With `--quick` taken in.
-    pub fn settled(mut self) -> Plan {
+    /// With `--quick` taken in, and `all` where no rivals are named.
+    pub fn settled(mut self, all: &[Name]) -> Plan {
         if self.quick {
             (self.rounds, self.secs) = (1, 1.0);
+        }
+        if self.rivals.is_empty() {
+            self.rivals = all.to_vec();
         }
         self
     }
@@ -90,7 +96,10 @@ fn measure(plan: &Plan, host: &Host, rival: Name, broker: &Broker, case: Case) -
     let pids: Vec<String> = broker.pids.iter().map(ToString::to_string).collect();
     let mut command = host.command(std::env::current_exe()?);
     command.args(["load", "--rival", rival.text(), "--pids", &pids.join(",")]);
-    command.args(["--server", &SocketAddr::new(broker.address, rival.port()).to_string()]);
+    command.args(["--subscribe-at", &broker.subscribe_at, "--publish-at", &broker.publish_at]);
+    if let Some(namespace) = &broker.publish_from {
+        command.args(["--publish-from", namespace]);
+    }
     command.args(["--subscribers", &case.subscribers.to_string(), "--secs", &plan.secs.to_string()]);
     if case.rate > 0 {
         command.args(["--rate", &case.rate.to_string()]);

@@ -33,7 +33,9 @@ impl Lab {
             clients: host("b", [0xfd77, 0, 0, 0, 0, 0, 0, 2]),
         };
         let (a, b) = (&lab.servers.namespace, &lab.clients.namespace);
-        shell(&format!("ip netns add {a} && ip netns add {b} && ip -n {a} link add wan type veth peer name wan netns {b}"))?;
+        shell(&format!(
+            "ip netns add {a} && ip netns add {b} && ip -n {a} link add wan type veth peer name wan netns {b}"
+        ))?;
         for (host, last) in [(&lab.servers, 1), (&lab.clients, 2)] {
             let ns = &host.namespace;
             shell(&format!(

@@ -1,16 +1,16 @@
 //! One measurement: a publisher and its subscribers in this process, a server elsewhere.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::payload::Payload;
 use crate::progress::Progress;
-use crate::rivals::{self, Name, Publisher, Rival};
+use crate::rivals::{self, Name, Place, Publisher, Rival};
 use crate::usage::{Cpu, resident_mib};
 
 /// Events that may be under way to the slowest subscriber.
@@ -26,9 +26,15 @@ pub struct Load {
     /// Whom.
     #[arg(long)]
     pub rival: Name,
-    /// Where its server is.
+    /// Where subscribers connect: IP:PORT, or the path of a socket.
     #[arg(long)]
-    pub server: SocketAddr,
+    pub subscribe_at: Place,
+    /// Where the publisher connects.
+    #[arg(long)]
+    pub publish_at: Place,
+    /// The network namespace in which the publisher is; none for that of the subscribers.
+    #[arg(long)]
+    pub publish_from: Option<String>,
     /// The server's processes.
     #[arg(long, value_delimiter = ',')]
     pub pids: Vec<i32>,
@@ -73,28 +79,42 @@ pub struct Outcome {
 /// # Errors
 /// The server cannot be used, or an event was lost, repeated or out of order.
 pub fn run(load: &Load) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // The publisher has this thread for itself: clients that block do not stop those that do not.
-    let outcome = runtime.block_on(async {
-        match load.rival {
-            Name::Pilot => anyhow::bail!("x"),
-            Name::NatsRaw => measure::<rivals::nats_raw::NatsRaw>(load).await,
-            Name::NatsAsync => measure::<rivals::nats_async::NatsAsync>(load).await,
-            Name::RedisRaw => measure::<rivals::redis_raw::RedisRaw>(load).await,
-            Name::RedisCrate => measure::<rivals::redis_crate::RedisCrate>(load).await,
-        }
-    })?;
+    let outcome = match load.rival {
+        Name::Pilot | Name::PilotNodes => measure::<rivals::pilot::Pilot>(load),
+        Name::NatsRaw => measure::<rivals::nats_raw::NatsRaw>(load),
+        Name::NatsAsync => measure::<rivals::nats_async::NatsAsync>(load),
+        Name::RedisRaw => measure::<rivals::redis_raw::RedisRaw>(load),
+        Name::RedisCrate => measure::<rivals::redis_crate::RedisCrate>(load),
+    }?;
     println!("{}", serde_json::to_string(&outcome)?);
     // Connections and threads end with the process.
     std::process::exit(0);
 }
 
-async fn measure<R: Rival>(load: &Load) -> Result<Outcome> {
+fn measure<R: Rival>(load: &Load) -> Result<Outcome> {
     let progress = Progress::new(load.subscribers);
-    for sink in progress.sinks() {
-        R::subscribe(load.server, sink).await?;
+    let subscribing = runtime()?;
+    subscribing.block_on(async {
+        for sink in progress.sinks() {
+            R::subscribe(&load.subscribe_at, sink).await?;
+        }
+        anyhow::Ok(())
+    })?;
+    if let Some(namespace) = &load.publish_from {
+        let namespace = std::fs::File::open(format!("/run/netns/{namespace}"))?;
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
     }
-    let publisher = R::publisher(load.server, load.rate.is_some()).await?;
+    // Threads are where the thread is that starts them. The publisher has this one for itself: clients that block do
+    // not stop those that do not.
+    runtime()?.block_on(publish::<R>(load, progress))
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+async fn publish<R: Rival>(load: &Load, progress: Arc<Progress>) -> Result<Outcome> {
+    let publisher = R::publisher(&load.publish_at, load.rate.is_some()).await?;
     let mut run = Run { publisher, payload: Payload::new(progress.epoch()), progress, sent: 0 };
     run.warm_up(load).await?;
     let (before, started) = (Cpu::now(&load.pids)?, Instant::now());

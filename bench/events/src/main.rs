@@ -10,6 +10,7 @@ mod payload;
 mod progress;
 mod report;
 mod rivals;
+mod tunnel;
 mod usage;
 mod veth;
 
@@ -27,6 +28,14 @@ struct Arguments {
 enum Mode {
     /// Compare across a plain cable between two hosts.
     Veth(compare::Plan),
+    /// Compare through the tunnel between two real nodes.
+    Tunnel {
+        /// Where pilotd and pilotctl are.
+        #[arg(long, default_value = "target/release")]
+        programs: std::path::PathBuf,
+        #[command(flatten)]
+        plan: compare::Plan,
+    },
     /// One measurement; prints it as a line of JSON.
     #[command(hide = true)]
     Load(load::Load),
@@ -34,7 +43,8 @@ enum Mode {
 
 fn main() -> Result<()> {
     match Arguments::parse().mode {
-        Mode::Veth(plan) => veth::run(&plan.settled()),
+        Mode::Veth(plan) => veth::run(plan),
+        Mode::Tunnel { programs, plan } => tunnel::run(plan, &std::path::absolute(programs)?),
         Mode::Load(load) => load::run(&load),
     }
 }

@@ -107,7 +107,8 @@ impl Results {
     /// # Errors
     /// None that can be provoked.
     pub fn json(&self) -> Result<String> {
-        let cases: Vec<Value> = self.outcomes.iter().map(|((case, rival), all)| self.entry(*case, *rival, all)).collect();
+        let cases: Vec<Value> =
+            self.outcomes.iter().map(|((case, rival), all)| self.entry(*case, *rival, all)).collect();
         let all = json!({"title": self.title, "rounds": self.rounds, "secs": self.secs, "payload_bytes": 128,
             "results": cases});
         Ok(serde_json::to_string_pretty(&all)?)

@@ -1,45 +1,35 @@
 //! Servers on one host, publishers and subscribers on the other, a cable between them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::Result;
 
+use crate::brokers::Brokers;
 use crate::compare::{self, Broker, Plan};
-use crate::lab::{Lab, Server};
+use crate::lab::Lab;
 use crate::rivals::Name;
-use crate::{brokers, lab};
+
+const RIVALS: [Name; 5] = [Name::Pilot, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate];
 
 /// Compares.
 ///
 /// # Errors
 /// A server or a measurement failed.
-pub fn run(plan: &Plan) -> Result<()> {
+pub fn run(plan: Plan) -> Result<()> {
+    let plan = plan.settled(&RIVALS);
     let (lab, dir) = (Lab::new()?, tempfile::tempdir()?);
-    let (here, there) = (lab.servers.address, lab.clients.address);
-    let mut started: BTreeMap<&str, Server> = BTreeMap::new();
+    let here = lab.servers.address;
+    let mut brokers = Brokers::new(&lab.servers, here, dir.path());
     let mut known = BTreeMap::new();
     for rival in &plan.rivals {
-        let kind = kind(*rival);
-        if !started.contains_key(kind) {
-            let host: &lab::Host = &lab.servers;
-            let server = match kind {
-                "nats" => brokers::nats(host, here, dir.path())?,
-                "redis" => brokers::redis(host, here, dir.path())?,
-                _ => brokers::pilot(host, here, there, dir.path())?,
-            };
-            started.insert(kind, server);
-        }
-        let pids = started.get(kind).map(Server::pid).into_iter().collect();
-        known.insert(*rival, Broker { address: here, pids });
+        let pid = match rival {
+            Name::Pilot | Name::PilotNodes => brokers.pilot(lab.clients.address)?,
+            Name::NatsRaw | Name::NatsAsync => brokers.nats()?,
+            Name::RedisRaw | Name::RedisCrate => brokers.redis()?,
+        };
+        let at = SocketAddr::new(here, rival.port()).to_string();
+        known.insert(*rival, Broker { subscribe_at: at.clone(), publish_at: at, publish_from: None, pids: vec![pid] });
     }
-    compare::run(plan, "across a veth pair", &lab.clients, &known)
-}
-
-/// Which server a rival uses.
-pub fn kind(rival: Name) -> &'static str {
-    match rival {
-        Name::Pilot => "pilot",
-        Name::NatsRaw | Name::NatsAsync => "nats",
-        Name::RedisRaw | Name::RedisCrate => "redis",
-    }
+    compare::run(&plan, "across a veth pair", &lab.clients, &known)
 }

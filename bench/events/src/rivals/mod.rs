@@ -2,13 +2,16 @@
 
 pub mod nats_async;
 pub mod nats_raw;
+pub mod pilot;
 pub mod redis_crate;
 pub mod redis_raw;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::progress::Sink;
@@ -22,8 +25,10 @@ pub const COALESCE: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Name {
-    /// Pilot, by its Rust driver.
+    /// Pilot, by its Rust driver: one node, to which the subscribers connect.
     Pilot,
+    /// Pilot, by its Rust driver: each side uses its own machine's node, and the nodes connect.
+    PilotNodes,
     /// nats-server, by a client as small and quick as we can write it.
     NatsRaw,
     /// nats-server, by the client that programs use.
@@ -39,6 +44,7 @@ impl Name {
     pub fn text(self) -> &'static str {
         match self {
             Name::Pilot => "pilot",
+            Name::PilotNodes => "pilot-nodes",
             Name::NatsRaw => "nats-raw",
             Name::NatsAsync => "nats-async",
             Name::RedisRaw => "redis-raw",
@@ -49,10 +55,43 @@ impl Name {
     /// The port that its server listens on.
     pub fn port(self) -> u16 {
         match self {
-            Name::Pilot => 1002,
+            Name::Pilot | Name::PilotNodes => 1002,
             Name::NatsRaw | Name::NatsAsync => 4222,
             Name::RedisRaw | Name::RedisCrate => 6379,
         }
+    }
+}
+
+/// Where a client connects.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// By TCP.
+    Tcp(SocketAddr),
+    /// By the local socket of a node.
+    Socket(PathBuf),
+}
+
+impl Place {
+    /// The address.
+    ///
+    /// # Errors
+    /// It is a socket, which only Pilot has.
+    pub fn tcp(&self) -> Result<SocketAddr> {
+        match self {
+            Place::Tcp(address) => Ok(*address),
+            Place::Socket(path) => bail!("{} is no TCP address", path.display()),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Place> {
+        if text.starts_with('/') {
+            return Ok(Place::Socket(text.into()));
+        }
+        Ok(Place::Tcp(text.parse().with_context(|| format!("{text} is neither IP:PORT nor a path"))?))
     }
 }
 
@@ -69,8 +108,8 @@ pub trait Rival {
     /// Its publisher.
     type Publisher: Publisher;
     /// Connects a publisher; `one_by_one` when each event is to leave at once.
-    async fn publisher(server: SocketAddr, one_by_one: bool) -> Result<Self::Publisher>;
+    async fn publisher(server: &Place, one_by_one: bool) -> Result<Self::Publisher>;
     /// Connects a subscriber that hands what it receives to `sink` as long as the process lives. Returns once the
     /// server knows of it.
-    async fn subscribe(server: SocketAddr, sink: Sink) -> Result<()>;
+    async fn subscribe(server: &Place, sink: Sink) -> Result<()>;
 }

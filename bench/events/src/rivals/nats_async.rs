@@ -1,13 +1,11 @@
 //! nats-server by `async-nats`, as programs use it.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use async_nats::Client;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{Publisher, Rival, TOPIC};
+use super::{Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// See the module.
@@ -19,12 +17,12 @@ pub struct NatsClient(Client);
 impl Rival for NatsAsync {
     type Publisher = NatsClient;
 
-    async fn publisher(server: SocketAddr, _one_by_one: bool) -> Result<NatsClient> {
-        Ok(NatsClient(async_nats::connect(server.to_string()).await?))
+    async fn publisher(server: &Place, _one_by_one: bool) -> Result<NatsClient> {
+        Ok(NatsClient(async_nats::connect(server.tcp()?.to_string()).await?))
     }
 
-    async fn subscribe(server: SocketAddr, mut sink: Sink) -> Result<()> {
-        let client = async_nats::connect(server.to_string()).await?;
+    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+        let client = async_nats::connect(server.tcp()?.to_string()).await?;
         let mut messages = client.subscribe(TOPIC).await?;
         client.flush().await?;
         tokio::spawn(async move {

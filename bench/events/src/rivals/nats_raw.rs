@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
-use super::{COALESCE, Publisher, Rival, TOPIC};
+use super::{COALESCE, Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// See the module.
@@ -22,16 +22,16 @@ pub struct NatsPublisher {
 impl Rival for NatsRaw {
     type Publisher = NatsPublisher;
 
-    async fn publisher(server: SocketAddr, one_by_one: bool) -> Result<NatsPublisher> {
-        let stream = connect(server)?;
+    async fn publisher(server: &Place, one_by_one: bool) -> Result<NatsPublisher> {
+        let stream = connect(server.tcp()?)?;
         let mut reader = stream.try_clone()?;
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         let head = format!("PUB {TOPIC} {}\r\n", crate::payload::LEN).into_bytes();
         Ok(NatsPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head, one_by_one })
     }
 
-    async fn subscribe(server: SocketAddr, mut sink: Sink) -> Result<()> {
-        let mut stream = connect(server)?;
+    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+        let mut stream = connect(server.tcp()?)?;
         stream.write_all(format!("SUB {TOPIC} 1\r\nPING\r\n").as_bytes())?;
         let mut buffer = Buffer::new();
         while !buffer.bytes().windows(6).any(|window| window == b"PONG\r\n") {

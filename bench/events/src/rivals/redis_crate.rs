@@ -1,13 +1,11 @@
 //! redis-server by the crate `redis`, as programs use it; under load in pipelines.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use futures_util::StreamExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Pipeline};
 
-use super::{Publisher, Rival, TOPIC};
+use super::{Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// Commands in a pipeline at most.
@@ -27,13 +25,13 @@ pub struct RedisClient {
 impl Rival for RedisCrate {
     type Publisher = RedisClient;
 
-    async fn publisher(server: SocketAddr, one_by_one: bool) -> Result<RedisClient> {
-        let connection = Client::open(format!("redis://{server}"))?.get_multiplexed_async_connection().await?;
+    async fn publisher(server: &Place, one_by_one: bool) -> Result<RedisClient> {
+        let connection = Client::open(format!("redis://{}", server.tcp()?))?.get_multiplexed_async_connection().await?;
         Ok(RedisClient { connection, waiting: Pipeline::new(), count: 0, one_by_one })
     }
 
-    async fn subscribe(server: SocketAddr, mut sink: Sink) -> Result<()> {
-        let mut subscriber = Client::open(format!("redis://{server}"))?.get_async_pubsub().await?;
+    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+        let mut subscriber = Client::open(format!("redis://{}", server.tcp()?))?.get_async_pubsub().await?;
         subscriber.subscribe(TOPIC).await?;
         tokio::spawn(async move {
             let mut messages = subscriber.on_message();

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use anyhow::{Context, Result, bail};
 
 use super::nats_raw::{Buffer, line_end, trailing_number};
-use super::{COALESCE, Publisher, Rival, TOPIC};
+use super::{COALESCE, Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// See the module.
@@ -23,16 +23,16 @@ pub struct RedisPublisher {
 impl Rival for RedisRaw {
     type Publisher = RedisPublisher;
 
-    async fn publisher(server: SocketAddr, one_by_one: bool) -> Result<RedisPublisher> {
-        let stream = connect(server)?;
+    async fn publisher(server: &Place, one_by_one: bool) -> Result<RedisPublisher> {
+        let stream = connect(server.tcp()?)?;
         let mut reader = stream.try_clone()?;
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{TOPIC}\r\n${}\r\n", TOPIC.len(), crate::payload::LEN);
         Ok(RedisPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head: head.into_bytes(), one_by_one })
     }
 
-    async fn subscribe(server: SocketAddr, mut sink: Sink) -> Result<()> {
-        let mut stream = connect(server)?;
+    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+        let mut stream = connect(server.tcp()?)?;
         stream.write_all(format!("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{TOPIC}\r\n", TOPIC.len()).as_bytes())?;
         let mut buffer = Buffer::new();
         let answer = format!("*3\r\n$9\r\nsubscribe\r\n${}\r\n{TOPIC}\r\n:1\r\n", TOPIC.len());
