@@ -32,4 +32,4 @@ pub mod udp;
 pub mod wire;
 
 pub use control::Error;
-pub use driver::{Draft, Event, Events, Options, Overflow, Pilot, Subscription};
+pub use driver::{Draft, Event, Events, Message, Options, Overflow, Pilot, Subscription};

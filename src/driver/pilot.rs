@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::events::Events;
+use super::inbox::{Inbox, read};
+use super::messages::{Message, Sent};
 use super::route::Route;
+use super::streams::{Listener, Stream};
 use crate::control::views::Info;
 use crate::control::{Client, Error, Request, default_socket};
 
@@ -16,6 +19,13 @@ pub struct Pilot {
     socket: PathBuf,
     client: Client,
     info: std::sync::Arc<Info>,
+}
+
+#[derive(serde::Serialize)]
+struct Sending<'a> {
+    node: &'a str,
+    #[serde(flatten)]
+    message: Message,
 }
 
 impl Pilot {
@@ -57,7 +67,43 @@ impl Pilot {
     /// # Errors
     /// None yet: connections are opened when they are needed.
     pub async fn events(&self) -> Result<Events, Error> {
-        Ok(Events::new(Route::Local(self.socket.clone())))
+        Ok(Events::new(self.route()))
+    }
+
+    /// Sends a message: it is on disk, here or there, when this returns.
+    ///
+    /// # Errors
+    /// `not_found` for a node that is not trusted; what is wrong with the message; `daemon_not_running`.
+    pub async fn send_message(&self, node: &str, message: Message) -> Result<Sent, Error> {
+        let request = Sending { node, message };
+        let body = serde_json::to_string(&request).map_err(|error| Error::new("internal", error.to_string()))?;
+        read(self.client.post_raw("/v1/messages/send", body).await?.get().as_bytes())
+    }
+
+    /// What others have sent.
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(self.client.clone())
+    }
+
+    /// A stream to whoever listens on a port of another node.
+    ///
+    /// # Errors
+    /// `no_listener`, `not_found`, `unreachable`; `daemon_not_running`.
+    pub async fn connect_stream(&self, node: &str, port: u16) -> Result<Stream, Error> {
+        Stream::connect(&self.route(), node, port).await
+    }
+
+    /// The streams that other nodes open to a port of this one, from now on.
+    ///
+    /// # Errors
+    /// What is wrong with the port; `daemon_not_running`.
+    pub async fn listen(&self, port: u16) -> Result<Listener, Error> {
+        let lines = self.client.lines(&format!("/v1/streams/listen?port={port}")).await?;
+        Ok(Listener::new(self.route(), lines))
+    }
+
+    fn route(&self) -> Route {
+        Route::Local(self.socket.clone())
     }
 
     /// For what has no method of its own.
