@@ -22,7 +22,7 @@ pub(super) struct Batch {
 
 /// An event that a subscription received.
 ///
-/// It keeps the memory of the batch that it came in, 128 KiB at least: keep [`Event::into_data`] of what is to be kept for long.
+/// It keeps the memory of the batch that it came in, up to 1 MiB: keep [`Event::into_data`] of what is to be kept for long.
 #[derive(Clone)]
 pub struct Event {
     batch: Arc<Batch>,

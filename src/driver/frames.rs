@@ -11,21 +11,23 @@ use crate::services::events::frame::{HEADER, MAX_FRAME, header};
 
 /// A frame that is longer than this is followed by another rather than made longer.
 const FULL: usize = 128 << 10;
-/// Bytes read at once.
-const CHUNK: usize = 128 << 10;
+/// Bytes read at once: at first, and where much comes.
+const CHUNKS: (usize, usize) = (16 << 10, 128 << 10);
 /// With less room than this in the buffer a new one is taken.
-const LEAST: usize = 16 << 10;
+const LEAST: usize = 4 << 10;
 
 /// Takes frames off a connection.
 pub(super) struct FrameReader {
     socket: Arc<Socket>,
     buffer: BytesMut,
+    /// Room that the next buffer gets.
+    chunk: usize,
 }
 
 impl FrameReader {
     /// Reads from `socket`, of which `begun` has been read already.
     pub fn new(socket: Arc<Socket>, begun: Bytes) -> FrameReader {
-        FrameReader { socket, buffer: BytesMut::from(begun) }
+        FrameReader { socket, buffer: BytesMut::from(begun), chunk: CHUNKS.0 }
     }
 
     /// The next frame; none where the other side is done.
@@ -35,12 +37,19 @@ impl FrameReader {
                 Ok(frame) => return Poll::Ready(Ok(Some(frame))),
                 Err(missing) => missing,
             };
-            if self.buffer.capacity() - self.buffer.len() < missing.max(LEAST) {
-                self.buffer.reserve(missing.max(CHUNK));
-            }
+            self.make_room(missing);
             if ready!(self.socket.poll_read(context, &mut self.buffer))? == 0 {
                 return Poll::Ready(Ok(None));
             }
+            if self.buffer.len() == self.buffer.capacity() {
+                self.chunk = (self.chunk * 2).min(CHUNKS.1);
+            }
+        }
+    }
+
+    fn make_room(&mut self, missing: usize) {
+        if self.buffer.capacity() - self.buffer.len() < missing.max(LEAST) {
+            self.buffer.reserve(missing.max(self.chunk));
         }
     }
 

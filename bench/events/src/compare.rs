@@ -30,6 +30,9 @@ pub struct Plan {
     /// How many subscribers.
     #[arg(long, value_delimiter = ',', default_value = "1,10")]
     pub subscribers: Vec<usize>,
+    /// To how many patterns each of them subscribes; for Pilot alone.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub patterns: Vec<usize>,
     /// Fixed rates, events a second; 0 is full speed.
     #[arg(long, value_delimiter = ',', default_value = "0,1000,20000")]
     pub rates: Vec<u64>,
@@ -62,9 +65,14 @@ impl Plan {
         self
     }
 
-    fn cases(&self) -> impl Iterator<Item = Case> + '_ {
-        let rates = self.rates.iter();
-        rates.flat_map(|rate| self.subscribers.iter().map(|&subscribers| Case { rate: *rate, subscribers }))
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for &rate in &self.rates {
+            for &subscribers in &self.subscribers {
+                cases.extend(self.patterns.iter().map(|&patterns| Case { rate, subscribers, patterns }));
+            }
+        }
+        cases
     }
 }
 
@@ -101,6 +109,7 @@ fn measure(plan: &Plan, host: &Host, rival: Name, broker: &Broker, case: Case) -
         command.args(["--publish-from", namespace]);
     }
     command.args(["--subscribers", &case.subscribers.to_string(), "--secs", &plan.secs.to_string()]);
+    command.args(["--patterns", &case.patterns.to_string()]);
     if case.rate > 0 {
         command.args(["--rate", &case.rate.to_string()]);
     }

@@ -13,8 +13,8 @@ use crate::progress::Progress;
 use crate::rivals::{self, Name, Place, Publisher, Rival};
 use crate::usage::{Cpu, resident_mib};
 
-/// Events that may be under way to the slowest subscriber.
-const WINDOW: u64 = 16_384;
+/// Deliveries that may be under way, and what of it a subscriber has at least and at most.
+const WINDOW: (u64, u64, u64) = (160_000, 256, 16_384);
 /// Events between two looks at the window and the clock.
 const STRIDE: u64 = 64;
 /// Events before the measurement begins.
@@ -41,6 +41,9 @@ pub struct Load {
     /// How many subscribers; each gets every event.
     #[arg(long, default_value_t = 1)]
     pub subscribers: usize,
+    /// To how many patterns each of them subscribes.
+    #[arg(long, default_value_t = 1)]
+    pub patterns: usize,
     /// Events a second; none for as many as all subscribers take without loss.
     #[arg(long)]
     pub rate: Option<u64>,
@@ -96,7 +99,7 @@ fn measure<R: Rival>(load: &Load) -> Result<Outcome> {
     let subscribing = runtime()?;
     subscribing.block_on(async {
         for sink in progress.sinks() {
-            R::subscribe(&load.subscribe_at, sink).await?;
+            R::subscribe(&load.subscribe_at, load.patterns, sink).await?;
         }
         anyhow::Ok(())
     })?;
@@ -115,7 +118,8 @@ fn runtime() -> Result<Runtime> {
 
 async fn publish<R: Rival>(load: &Load, progress: Arc<Progress>) -> Result<Outcome> {
     let publisher = R::publisher(&load.publish_at, load.rate.is_some()).await?;
-    let mut run = Run { publisher, payload: Payload::new(progress.epoch()), progress, sent: 0 };
+    let mut run =
+        Run { publisher, payload: Payload::new(progress.epoch()), progress, sent: 0, window: window(load.subscribers) };
     run.warm_up(load).await?;
     let (before, started) = (Cpu::now(&load.pids)?, Instant::now());
     let first = run.sent;
@@ -133,11 +137,17 @@ struct Run<P> {
     payload: Payload,
     progress: Arc<Progress>,
     sent: u64,
+    window: u64,
+}
+
+/// Events that may be under way to the slowest subscriber.
+fn window(subscribers: usize) -> u64 {
+    (WINDOW.0 / subscribers.max(1) as u64).clamp(WINDOW.1, WINDOW.2)
 }
 
 impl<P: Publisher> Run<P> {
     async fn warm_up(&mut self, load: &Load) -> Result<()> {
-        let count = if load.rate.is_some() { WARM_UP / 20 } else { WARM_UP };
+        let count = if load.rate.is_some() { WARM_UP / 20 } else { WARM_UP } / load.subscribers.min(100) as u64;
         for _ in 0..count {
             if self.sent.is_multiple_of(STRIDE) {
                 self.wait_for_room().await?;
@@ -176,11 +186,11 @@ impl<P: Publisher> Run<P> {
     }
 
     async fn wait_for_room(&mut self) -> Result<()> {
-        let must_have = (self.sent + STRIDE).saturating_sub(WINDOW);
+        let must_have = (self.sent + STRIDE).saturating_sub(self.window);
         if self.progress.slowest() < must_have {
             self.publisher.flush().await?;
-            // Half a window at once: the publisher is not woken for every few events.
-            self.progress.reaches(must_have + WINDOW / 4).await?;
+            // A part of the window at once: the publisher is not woken for every few events.
+            self.progress.reaches(must_have + self.window / 4).await?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 
 mod brokers;
 mod compare;
+mod curve;
+mod inbox;
 mod lab;
 mod load;
 mod payload;
@@ -28,6 +30,10 @@ struct Arguments {
 enum Mode {
     /// Compare across a plain cable between two hosts.
     Veth(compare::Plan),
+    /// Many subscribers, and many patterns.
+    Curve(compare::Plan),
+    /// The durable inbox beside the disk.
+    Inbox(inbox::Plan),
     /// Compare through the tunnel between two real nodes.
     Tunnel {
         /// Where pilotd and pilotctl are.
@@ -44,6 +50,8 @@ enum Mode {
 fn main() -> Result<()> {
     match Arguments::parse().mode {
         Mode::Veth(plan) => veth::run(plan),
+        Mode::Curve(plan) => curve::run(plan),
+        Mode::Inbox(plan) => inbox::run(plan),
         Mode::Tunnel { programs, plan } => tunnel::run(plan, &std::path::absolute(programs)?),
         Mode::Load(load) => load::run(&load),
     }

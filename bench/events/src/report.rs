@@ -17,14 +17,15 @@ pub struct Case {
     pub rate: u64,
     /// Subscribers.
     pub subscribers: usize,
+    /// Patterns of each.
+    pub patterns: usize,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.rate {
-            0 => f.pad(&format!("1 to {}, full speed", self.subscribers)),
-            rate => f.pad(&format!("1 to {}, {rate}/s", self.subscribers)),
-        }
+        let speed = if self.rate == 0 { "full speed".to_owned() } else { format!("{}/s", self.rate) };
+        let patterns = if self.patterns == 1 { String::new() } else { format!(", {} patterns", self.patterns) };
+        f.pad(&format!("1 to {}, {speed}{patterns}", self.subscribers))
     }
 }
 
@@ -115,7 +116,7 @@ impl Results {
     }
 
     fn entry(&self, case: Case, rival: Name, outcomes: &[Outcome]) -> Value {
-        let mut entry = json!({"rival": rival, "subscribers": case.subscribers,
+        let mut entry = json!({"rival": rival, "subscribers": case.subscribers, "patterns": case.patterns,
             "rate": (case.rate > 0).then_some(case.rate), "ratio_to_nats_raw": self.ratio(case, outcomes)});
         for (name, measure) in MEASURES {
             let spread = Spread::of(outcomes, measure);

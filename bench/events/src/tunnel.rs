@@ -27,7 +27,7 @@ pub fn run(plan: Plan, programs: &Path) -> Result<()> {
     let (lab, dir) = (Lab::new()?, tempfile::tempdir()?);
     let network = Network { programs, dir: dir.path() };
     let (_rendezvous, url) = network.rendezvous(&lab.servers)?;
-    let (a, b) = (network.node(&lab.servers, "a", &url)?, network.node(&lab.clients, "b", &url)?);
+    let (a, b) = (network.node(&lab.servers, "a", Some(&url))?, network.node(&lab.clients, "b", Some(&url))?);
     a.ctl(&["trust", &b.public_key])?;
     b.ctl(&["trust", &a.public_key])?;
     b.ctl(&["wait", "--for", "direct:a", "--timeout", "30s"])?;
@@ -59,17 +59,20 @@ fn remote(at: String, a: &Node, pids: Vec<i32>) -> Broker {
 }
 
 /// Where our programs and their files are.
-struct Network<'a> {
-    programs: &'a Path,
-    dir: &'a Path,
+pub struct Network<'a> {
+    /// pilotd and pilotctl.
+    pub programs: &'a Path,
+    /// States, sockets and logs.
+    pub dir: &'a Path,
 }
 
 /// A node that runs.
-struct Node {
+pub struct Node {
     host: Host,
     address: IpAddr,
     public_key: String,
-    socket: PathBuf,
+    /// Its local socket.
+    pub socket: PathBuf,
     pilotctl: PathBuf,
     server: Server,
 }
@@ -90,13 +93,20 @@ impl Network<'_> {
         Ok((server, url.trim().to_owned()))
     }
 
-    fn node(&self, host: &Host, name: &str, url: &str) -> Result<Node> {
+    /// Starts a node and waits until it is ready; without a rendezvous it is a network of one.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn node(&self, host: &Host, name: &str, rendezvous: Option<&str>) -> Result<Node> {
         let (state, socket) = (self.dir.join(name), self.dir.join(format!("{name}.sock")));
         let keys = output(Command::new(self.pilotd()).args(["keygen", "--json", "--state"]).arg(&state))?;
         let keys: Value = serde_json::from_str(&keys)?;
         let field = |name: &str| keys["data"][name].as_str().map(str::to_owned).context("keygen names it");
         let mut command = host.command(self.pilotd());
-        command.args(["up", "--foreground", "--hostname", name, "--rendezvous", url, "--state"]).arg(&state);
+        command.args(["up", "--foreground", "--hostname", name, "--state"]).arg(&state);
+        if let Some(url) = rendezvous {
+            command.args(["--rendezvous", url]);
+        }
         command.arg("--socket").arg(&socket);
         let server = host.spawn(command, &self.dir.join(format!("{name}.log")))?;
         let pilotctl = self.programs.join("pilotctl");
@@ -108,7 +118,11 @@ impl Network<'_> {
 }
 
 impl Node {
-    fn ctl(&self, arguments: &[&str]) -> Result<String> {
+    /// Runs pilotctl; gives what it printed.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         output(self.host.command(&self.pilotctl).arg("--socket").arg(&self.socket).args(arguments))
     }
 }

@@ -17,6 +17,14 @@ const RIVALS: [Name; 5] = [Name::Pilot, Name::NatsRaw, Name::NatsAsync, Name::Re
 /// # Errors
 /// A server or a measurement failed.
 pub fn run(plan: Plan) -> Result<()> {
+    compare(plan, "across a veth pair")
+}
+
+/// Compares under a title.
+///
+/// # Errors
+/// As [`run`].
+pub fn compare(plan: Plan, title: &str) -> Result<()> {
     let plan = plan.settled(&RIVALS);
     let (lab, dir) = (Lab::new()?, tempfile::tempdir()?);
     let here = lab.servers.address;
@@ -31,5 +39,5 @@ pub fn run(plan: Plan) -> Result<()> {
         let at = SocketAddr::new(here, rival.port()).to_string();
         known.insert(*rival, Broker { subscribe_at: at.clone(), publish_at: at, publish_from: None, pids: vec![pid] });
     }
-    compare::run(&plan, "across a veth pair", &lab.clients, &known)
+    compare::run(&plan, title, &lab.clients, &known)
 }

@@ -110,6 +110,6 @@ pub trait Rival {
     /// Connects a publisher; `one_by_one` when each event is to leave at once.
     async fn publisher(server: &Place, one_by_one: bool) -> Result<Self::Publisher>;
     /// Connects a subscriber that hands what it receives to `sink` as long as the process lives. Returns once the
-    /// server knows of it.
-    async fn subscribe(server: &Place, sink: Sink) -> Result<()>;
+    /// server knows of it. Where the rival can, it subscribes to so many patterns, of which one matches.
+    async fn subscribe(server: &Place, patterns: usize, sink: Sink) -> Result<()>;
 }

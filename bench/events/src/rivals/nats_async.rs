@@ -21,7 +21,7 @@ impl Rival for NatsAsync {
         Ok(NatsClient(async_nats::connect(server.tcp()?.to_string()).await?))
     }
 
-    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+    async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
         let client = async_nats::connect(server.tcp()?.to_string()).await?;
         let mut messages = client.subscribe(TOPIC).await?;
         client.flush().await?;

@@ -30,7 +30,7 @@ impl Rival for NatsRaw {
         Ok(NatsPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head, one_by_one })
     }
 
-    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+    async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
         let mut stream = connect(server.tcp()?)?;
         stream.write_all(format!("SUB {TOPIC} 1\r\nPING\r\n").as_bytes())?;
         let mut buffer = Buffer::new();

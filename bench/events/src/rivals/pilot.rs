@@ -1,6 +1,6 @@
 //! Pilot by its Rust driver, to a node's port 1002 or by its local socket.
 
-use ::pilot::{Draft, Events};
+use ::pilot::{Draft, Events, Options};
 use anyhow::Result;
 
 use super::{Place, Publisher, Rival, TOPIC};
@@ -19,8 +19,9 @@ impl Rival for Pilot {
         Ok(Driver(events(server).await?))
     }
 
-    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
-        let mut events = events(server).await?.subscribe(TOPIC).await?;
+    async fn subscribe(server: &Place, patterns: usize, mut sink: Sink) -> Result<()> {
+        let options = (1..patterns).fold(Options::new(TOPIC), |options, n| options.and(format!("bench.other.*.{n}")));
+        let mut events = events(server).await?.subscribe(options).await?;
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 if event.missed() > 0 {

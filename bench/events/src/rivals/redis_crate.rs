@@ -30,7 +30,7 @@ impl Rival for RedisCrate {
         Ok(RedisClient { connection, waiting: Pipeline::new(), count: 0, one_by_one })
     }
 
-    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+    async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
         let mut subscriber = Client::open(format!("redis://{}", server.tcp()?))?.get_async_pubsub().await?;
         subscriber.subscribe(TOPIC).await?;
         tokio::spawn(async move {

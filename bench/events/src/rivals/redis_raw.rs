@@ -31,7 +31,7 @@ impl Rival for RedisRaw {
         Ok(RedisPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head: head.into_bytes(), one_by_one })
     }
 
-    async fn subscribe(server: &Place, mut sink: Sink) -> Result<()> {
+    async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
         let mut stream = connect(server.tcp()?)?;
         stream.write_all(format!("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{TOPIC}\r\n", TOPIC.len()).as_bytes())?;
         let mut buffer = Buffer::new();
