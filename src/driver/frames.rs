@@ -1,12 +1,11 @@
 //! Frames: a 4-byte big-endian length, and as many bytes.
 
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::route::Socket;
+use super::route::Reading;
 use crate::services::events::frame::{HEADER, MAX_FRAME, header};
 
 /// A frame that is longer than this is followed by another rather than made longer.
@@ -18,16 +17,16 @@ const LEAST: usize = 4 << 10;
 
 /// Takes frames off a connection.
 pub(super) struct FrameReader {
-    socket: Arc<Socket>,
+    reading: Reading,
     buffer: BytesMut,
     /// Room that the next buffer gets.
     chunk: usize,
 }
 
 impl FrameReader {
-    /// Reads from `socket`, of which `begun` has been read already.
-    pub fn new(socket: Arc<Socket>, begun: Bytes) -> FrameReader {
-        FrameReader { socket, buffer: BytesMut::from(begun), chunk: CHUNKS.0 }
+    /// Reads from a connection, of which `begun` has been read already.
+    pub fn new(reading: Reading, begun: Bytes) -> FrameReader {
+        FrameReader { reading, buffer: BytesMut::from(begun), chunk: CHUNKS.0 }
     }
 
     /// The next frame; none where the other side is done.
@@ -38,7 +37,7 @@ impl FrameReader {
                 Err(missing) => missing,
             };
             self.make_room(missing);
-            if ready!(self.socket.poll_read(context, &mut self.buffer))? == 0 {
+            if ready!(self.reading.poll_read(context, &mut self.buffer))? == 0 {
                 return Poll::Ready(Ok(None));
             }
             if self.buffer.len() == self.buffer.capacity() {
@@ -138,6 +137,7 @@ impl FrameBuffer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::route::Socket;
     use super::*;
 
     #[test]
@@ -170,8 +170,9 @@ mod tests {
     #[tokio::test]
     async fn frames_arrive_however_they_are_cut_and_a_giant_is_refused() {
         let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-        let mut reader = FrameReader::new(Arc::new(Socket::Unix(ours)), Bytes::from_static(b"\0\0\0\x02a"));
-        let theirs = Socket::Unix(theirs);
+        let (reading, _) = Socket::Unix(ours).split();
+        let mut reader = FrameReader::new(reading, Bytes::from_static(b"\0\0\0\x02a"));
+        let (_, theirs) = Socket::Unix(theirs).split();
         for piece in [&b"b\0\0"[..], b"\0\x01", b"c\xff\xff\xff\xff"] {
             theirs.write_all(piece).await.unwrap();
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::draft::Draft;
 use super::frames::{FrameBuffer, FrameReader};
-use super::route::{Route, Socket};
+use super::route::{Route, Writing};
 use crate::control::Error;
 use crate::services::api::LinkRequest;
 use crate::services::events::batch::{Item, items};
@@ -46,7 +46,7 @@ struct Link {
 
 #[derive(Default)]
 struct State {
-    socket: Option<Arc<Socket>>,
+    socket: Option<Arc<Writing>>,
     /// Which connection it is: counts them.
     generation: u64,
     waiting: FrameBuffer,
@@ -219,12 +219,13 @@ impl Link {
             return Ok(());
         }
         let (socket, begun) = self.route.upgrade(LINK, PROTOCOL).await?;
-        let socket = Arc::new(socket);
+        let (reading, writing) = socket.split();
+        let socket = Arc::new(writing);
         let mut state = self.state.lock();
         let generation = state.generation + 1;
         *state = State { generation, socket: Some(socket.clone()), is_closing: state.is_closing, ..State::default() };
         drop(state);
-        let reader = FrameReader::new(socket.clone(), begun);
+        let reader = FrameReader::new(reading, begun);
         let reading = tokio::spawn(self.clone().read(reader, generation));
         let link = self.clone();
         tokio::spawn(async move {
@@ -247,7 +248,7 @@ impl Link {
     }
 
     /// Writes what waits, until the link has ended or its publisher is gone.
-    async fn write(&self, socket: &Socket, generation: u64) -> io::Result<()> {
+    async fn write(&self, socket: &Writing, generation: u64) -> io::Result<()> {
         let mut buffer = FrameBuffer::default();
         loop {
             {

@@ -1,20 +1,22 @@
 //! Where a node is reached, and connections to it that have left HTTP behind.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::upgrade::{Parts, Upgraded};
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use crate::control::Error;
 
@@ -156,30 +158,55 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Socket {
-    /// Reads what is there into the free room of `buffer`; 0 where the other side is done.
-    pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut impl BufMut) -> Poll<io::Result<usize>> {
-        loop {
-            let ready = match self {
-                Socket::Unix(stream) => stream.poll_read_ready(context),
-                Socket::Tcp(stream) => stream.poll_read_ready(context),
-            };
-            std::task::ready!(ready)?;
-            let read = match self {
-                Socket::Unix(stream) => stream.try_read_buf(buffer),
-                Socket::Tcp(stream) => stream.try_read_buf(buffer),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read),
+    /// Its two directions, each of which may be used by itself.
+    pub fn split(self) -> (Reading, Writing) {
+        match self {
+            Socket::Unix(stream) => {
+                let (reading, writing) = stream.into_split();
+                (Reading::Unix(reading), Writing::Unix(writing))
+            }
+            Socket::Tcp(stream) => {
+                let (reading, writing) = stream.into_split();
+                (Reading::Tcp(reading), Writing::Tcp(writing))
             }
         }
     }
+}
 
+/// What comes from the other side.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// By the local socket.
+    Unix(unix::OwnedReadHalf),
+    /// Over the overlay.
+    Tcp(tcp::OwnedReadHalf),
+}
+
+impl Reading {
+    /// Reads what is there into the free room of `buffer`; 0 where the other side is done.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Reading::Unix(half) => pin!(half.read_buf(buffer)).poll(context),
+            Reading::Tcp(half) => pin!(half.read_buf(buffer)).poll(context),
+        }
+    }
+}
+
+/// What goes to the other side; dropping it says that no more comes.
+#[derive(Debug)]
+pub(super) enum Writing {
+    /// By the local socket.
+    Unix(unix::OwnedWriteHalf),
+    /// Over the overlay.
+    Tcp(tcp::OwnedWriteHalf),
+}
+
+impl Writing {
     /// Writes as much as the kernel takes now.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Unix(stream) => stream.try_write(bytes),
-            Socket::Tcp(stream) => stream.try_write(bytes),
+            Writing::Unix(half) => half.try_write(bytes),
+            Writing::Tcp(half) => half.try_write(bytes),
         }
     }
 
@@ -198,8 +225,8 @@ impl Socket {
 
     async fn writable(&self) -> io::Result<()> {
         match self {
-            Socket::Unix(stream) => stream.writable().await,
-            Socket::Tcp(stream) => stream.writable().await,
+            Writing::Unix(half) => half.writable().await,
+            Writing::Tcp(half) => half.writable().await,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::event::{Batch, Event};
 use super::events::Events;
 use super::frames::{FrameBuffer, FrameReader};
 use super::publisher::{LINK, PROTOCOL};
-use super::route::Route;
+use super::route::{Route, Writing};
 use crate::control::Error;
 use crate::services::api::{LinkRequest, SubscribeRequest};
 use crate::services::events::batch::{Item, items};
@@ -36,6 +36,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send>>;
 /// A connection that is subscribed, and the first frame that it gave.
 struct Opened {
     reader: FrameReader,
+    /// Kept: a node takes its end for that of the subscription.
+    writing: Writing,
     frame: Bytes,
 }
 
@@ -58,7 +60,7 @@ pub struct Subscription {
 }
 
 enum Connection {
-    Open(FrameReader),
+    Open { reader: FrameReader, _writing: Writing },
     Opening(Opening),
     Ended,
 }
@@ -68,7 +70,7 @@ impl Subscription {
     pub(super) async fn open(events: Events, request: SubscribeRequest) -> Result<Subscription, Error> {
         let opened = open(events.route().clone(), request.clone()).await?;
         let batch = Arc::new(Batch { bytes: opened.frame, events: events.clone() });
-        let state = Connection::Open(opened.reader);
+        let state = Connection::Open { reader: opened.reader, _writing: opened.writing };
         let (missed, last_seq, interruptions) = (0, 0, 0);
         Ok(Subscription {
             events,
@@ -106,13 +108,13 @@ impl Subscription {
             }
             match &mut self.state {
                 Connection::Ended => return Poll::Ready(None),
-                Connection::Open(reader) => match ready!(reader.poll_frame(context)) {
+                Connection::Open { reader, .. } => match ready!(reader.poll_frame(context)) {
                     Ok(Some(frame)) => self.begin(frame),
                     Ok(None) | Err(_) => self.interrupted(),
                 },
                 Connection::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
                     Ok(opened) => {
-                        self.state = Connection::Open(opened.reader);
+                        self.state = Connection::Open { reader: opened.reader, _writing: opened.writing };
                         self.begin(opened.frame);
                     }
                     Err(error) => self.end(error),
@@ -199,14 +201,15 @@ async fn open_again(route: Route, request: SubscribeRequest) -> Result<Opened, E
 async fn open(route: Route, request: SubscribeRequest) -> Result<Opened, Error> {
     let (socket, begun) = route.upgrade(LINK, PROTOCOL).await?;
     let broken = |error: io::Error| route.unreachable(&error);
-    socket.write_all(&hello(request)).await.map_err(broken)?;
-    let mut reader = FrameReader::new(Arc::new(socket), begun);
+    let (reading, writing) = socket.split();
+    writing.write_all(&hello(request)).await.map_err(broken)?;
+    let mut reader = FrameReader::new(reading, begun);
     let frame = reader.frame().await.map_err(broken)?;
     let frame = frame.ok_or_else(|| broken(io::ErrorKind::UnexpectedEof.into()))?;
     if let Some(Ok(Item::Refused(error))) = items(&frame).next() {
         return Err(error);
     }
-    Ok(Opened { reader, frame })
+    Ok(Opened { reader, writing, frame })
 }
 
 fn hello(request: SubscribeRequest) -> Vec<u8> {
