@@ -29,6 +29,8 @@ mod publisher;
 mod route;
 mod streams;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use draft::Draft;
 pub use event::Event;

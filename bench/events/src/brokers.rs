@@ -52,7 +52,6 @@ impl<'a> Brokers<'a> {
     pub fn pilot(&mut self, client: IpAddr) -> Result<i32> {
         let mut command = self.host.command(std::env::current_exe()?);
         command.args(["serve", "--address", &self.address.to_string(), "--client", &client.to_string()]);
-        command.arg("--state").arg(self.dir);
         self.start(command, 1002)
     }
 

@@ -12,6 +12,7 @@ mod payload;
 mod progress;
 mod report;
 mod rivals;
+mod serve;
 mod tunnel;
 mod usage;
 mod veth;
@@ -42,6 +43,9 @@ enum Mode {
         #[command(flatten)]
         plan: compare::Plan,
     },
+    /// Pilot's event service by itself.
+    #[command(hide = true)]
+    Serve(serve::Serve),
     /// One measurement; prints it as a line of JSON.
     #[command(hide = true)]
     Load(load::Load),
@@ -53,6 +57,7 @@ fn main() -> Result<()> {
         Mode::Curve(plan) => curve::run(plan),
         Mode::Inbox(plan) => inbox::run(plan),
         Mode::Tunnel { programs, plan } => tunnel::run(plan, &std::path::absolute(programs)?),
+        Mode::Serve(serve) => serve::run(&serve),
         Mode::Load(load) => load::run(&load),
     }
 }
