@@ -8,7 +8,7 @@ RUN_TOOLS  := gcc:gcc nft:nftables ip:iproute2
 TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard-go:wireguard-go wg:wireguard-tools \
               python3:python3 setpriv:util-linux sysctl:procps
 
-.PHONY: up down demo test soak sim-long lint tools test-tools build
+.PHONY: up down demo test soak sim-long bench-events lint tools test-tools build
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -40,6 +40,10 @@ soak: test-tools
 ## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
 sim-long:
 	$(CARGO) test --release --features sim --test sim -- --nocapture --ignored a_night
+
+## bench-events: events and inbox beside nats-server and redis, some 20 minutes (root); BENCH="veth --quick" for a part
+bench-events:
+	bench/events/run $(BENCH)
 
 ## lint: everything that CI checks beside the tests
 lint:

@@ -156,6 +156,8 @@ impl Subscription {
         let batch = self.batch.clone();
         match items(batch.bytes.get(from..self.at).unwrap_or_default()).next() {
             Some(Ok(Item::Missed(count))) => self.missed += count,
+            // A daemon that ends says so; the next one may be up soon.
+            Some(Ok(Item::Refused(error))) if error.code == "daemon_not_running" => self.interrupted(),
             Some(Ok(Item::Refused(error))) => self.end(error),
             _ => {}
         }
@@ -188,13 +190,18 @@ impl Stream for Subscription {
 async fn open_again(route: Route, request: SubscribeRequest) -> Result<Opened, Error> {
     let mut pause = PAUSES.0;
     loop {
+        tokio::time::sleep(pause.mul_f64(share())).await;
         match open(route.clone(), request.clone()).await {
             Err(error) if PASSING.contains(&error.code.as_str()) => {}
             done => return done,
         }
-        tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
+}
+
+/// Half to all of a pause: many that lost the same node do not come back at one moment.
+fn share() -> f64 {
+    0.5 + f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX) / 2.0
 }
 
 /// Connects, subscribes, and waits for a sign that the node knows: the answer to a flush, or what was subscribed to.

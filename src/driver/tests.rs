@@ -1,11 +1,12 @@
 //! Programs and the event service of a real node, on a local socket.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,6 +24,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// A node's event service in a runtime of its own, as it is in a process of its own.
 struct Node {
     socket: PathBuf,
+    /// Its port 1002, under another number.
+    address: SocketAddr,
     runtime: Option<Runtime>,
 }
 
@@ -30,9 +33,12 @@ impl Node {
     async fn start(socket: &Path, first_seq: u64) -> Node {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        let port = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let address = port.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        runtime.spawn(serve(listener, first_seq));
-        Node { socket: socket.to_owned(), runtime: Some(runtime) }
+        port.set_nonblocking(true).unwrap();
+        runtime.spawn(serve(listener, port, first_seq));
+        Node { socket: socket.to_owned(), address, runtime: Some(runtime) }
     }
 
     fn events(&self) -> Events {
@@ -54,10 +60,10 @@ impl Drop for Node {
     }
 }
 
-async fn serve(listener: std::os::unix::net::UnixListener, first_seq: u64) {
+async fn serve(socket: std::os::unix::net::UnixListener, port: std::net::TcpListener, first_seq: u64) {
     let key = Identity::generate(&mut rand_core::OsRng).public_key();
     let id = NodeId::derive(&key);
-    let me = Member { id, key, hostname: None, address: "fd50:494c:4f54::1".parse().unwrap(), is_online: true };
+    let me = Member { id, key, hostname: None, address: Ipv6Addr::LOCALHOST, is_online: true };
     let (_roster, seen) = watch::channel(Arc::new(Roster::new(me, [])));
     let directory = Directory::new(seen);
     let settings = service::Settings::default();
@@ -65,7 +71,9 @@ async fn serve(listener: std::os::unix::net::UnixListener, first_seq: u64) {
     let volatile = Arc::new(service::sequence::Volatile);
     let events = service::Events::new(settings, directory.clone(), dial, first_seq, volatile);
     let door = Door::new(events.router(), &["pilot.v1.Events"], events.lines(), Limits::default()).await;
-    door.serve_local(UnixListener::from_std(listener).unwrap(), directory).await;
+    let port = TcpListener::from_std(port).unwrap();
+    let overlay = door.clone().serve_overlay(vec![port], directory.clone());
+    tokio::join!(overlay, door.serve_local(UnixListener::from_std(socket).unwrap(), directory));
 }
 
 async fn node() -> (tempfile::TempDir, Node) {
@@ -180,6 +188,74 @@ async fn a_slow_subscriber_is_told_how_many_it_missed() {
         received += 1;
     }
     assert!(missed > 0);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_wants_no_gap_is_disconnected_when_it_is_slow() {
+    let (_folder, node) = node().await;
+    let events = node.events();
+    let strict = Options::new("numbers").queue(100).overflow(Overflow::Disconnect);
+    let mut strict = events.subscribe(strict).await.unwrap();
+    for n in 0..40_000 {
+        events.publish("numbers", &json!({"n": n, "padding": "x".repeat(200)})).await.unwrap();
+    }
+    events.flush().await.unwrap();
+    let mut expected = 0;
+    while let Some(event) = timeout(SOON, strict.next()).await.expect("it ends") {
+        assert_eq!(event.json::<serde_json::Value>().unwrap()["n"], expected);
+        expected += 1;
+    }
+    assert!(expected < 40_000);
+    assert!(strict.error().is_some(), "it says why");
+}
+
+#[tokio::test]
+async fn the_overlay_port_serves_the_same() {
+    let (_folder, node) = node().await;
+    let events = Events::dial(node.address).await.unwrap();
+    let mut here = node.events().subscribe("*").await.unwrap();
+    let mut there = events.subscribe("*").await.unwrap();
+    events.publish("a", &1).await.unwrap();
+    events.flush().await.unwrap();
+    node.events().publish("b", &2).await.unwrap();
+    for (topic, text) in [("a", "1"), ("b", "2")] {
+        for subscription in [&mut here, &mut there] {
+            let event = next(subscription).await;
+            assert_eq!((event.topic(), &*event.text()), (topic, text));
+        }
+    }
+    let nobody = Events::dial("[::1]:1".parse().unwrap()).await.unwrap();
+    assert_eq!(nobody.publish("a", &1).await.unwrap_err().code, "unreachable");
+}
+
+#[tokio::test]
+async fn a_subscription_to_one_node_goes_on_where_it_was_cut() {
+    let (_folder, node) = node().await;
+    let relay = TcpListener::bind("[::1]:0").await.unwrap();
+    let events = Events::dial(relay.local_addr().unwrap()).await.unwrap();
+    let target = node.address;
+    let (cut, mut cutting) = tokio::sync::mpsc::channel::<()>(1);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = relay.accept().await {
+            let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                _ = cutting.recv() => {}
+            }
+        }
+    });
+    let mut numbers = events.subscribe("numbers").await.unwrap();
+    let publisher = node.events();
+    publisher.publish("numbers", &1).await.unwrap();
+    assert_eq!(&*next(&mut numbers).await.text(), "1");
+    cut.send(()).await.unwrap();
+    for n in 2..=500 {
+        publisher.publish("numbers", &n).await.unwrap();
+    }
+    for n in 2..=500 {
+        assert_eq!(next(&mut numbers).await.json::<u64>().unwrap(), n);
+    }
+    assert_eq!(numbers.interruptions(), 1);
 }
 
 #[tokio::test]
