@@ -22,6 +22,7 @@ mod event;
 mod events;
 mod frames;
 mod inbox;
+mod link;
 mod messages;
 mod options;
 mod pilot;
@@ -31,6 +32,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use draft::Draft;
 pub use event::Event;

@@ -19,7 +19,7 @@ use prost::Message;
 use super::event::{Batch, Event};
 use super::events::Events;
 use super::frames::{FrameBuffer, FrameReader};
-use super::publisher::{LINK, PROTOCOL};
+use super::link::{LINK, PROTOCOL};
 use super::route::{Route, Writing};
 use crate::control::Error;
 use crate::services::api::{LinkRequest, SubscribeRequest};
