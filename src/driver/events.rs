@@ -72,7 +72,8 @@ impl Events {
         self.inner.publisher.flush().await
     }
 
-    /// Subscribes to a pattern, or with [`Options`]. When it returns, the node knows: what is published after, comes.
+    /// Subscribes to a pattern, or with [`Options`]. When it returns, the node knows: what is published there
+    /// after, comes. Other nodes learn of it a moment later.
     ///
     /// # Errors
     /// `invalid_topic` for no pattern; what the node refuses; as [`Events::publish`] where it is not there.

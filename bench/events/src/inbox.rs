@@ -86,8 +86,8 @@ pub fn run(mut plan: Plan) -> Result<()> {
                 figure.p99_us
             );
             measured.push(figure);
+            clear(&node.socket)?;
         }
-        node.ctl(&["inbox", "clear", "--all"]).or_else(|_| clear(&node.socket))?;
     }
     report(&plan, &figures)
 }

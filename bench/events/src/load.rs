@@ -8,7 +8,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::payload::Payload;
+use crate::payload::{PROBE, Payload};
 use crate::progress::Progress;
 use crate::rivals::{self, Name, Place, Publisher, Rival};
 use crate::usage::{Cpu, resident_mib};
@@ -19,6 +19,9 @@ const WINDOW: (u64, u64, u64) = (160_000, 256, 16_384);
 const STRIDE: u64 = 64;
 /// Events before the measurement begins.
 const WARM_UP: u64 = 20_000;
+
+/// How long it may take until the first event reaches everybody.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to measure.
 #[derive(Args, Clone, Debug)]
@@ -146,7 +149,20 @@ fn window(subscribers: usize) -> u64 {
 }
 
 impl<P: Publisher> Run<P> {
+    /// Publishes probes until everybody has seen one: between nodes, interest travels after the subscription is made.
+    async fn reach_everybody(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.progress.is_everybody_reached() {
+            anyhow::ensure!(Instant::now() < deadline, "nothing has reached every subscriber within {PATIENCE:?}");
+            self.publisher.publish(PROBE).await?;
+            self.publisher.flush().await?;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
     async fn warm_up(&mut self, load: &Load) -> Result<()> {
+        self.reach_everybody().await?;
         let count = if load.rate.is_some() { WARM_UP / 20 } else { WARM_UP } / load.subscribers.min(100) as u64;
         for _ in 0..count {
             if self.sent.is_multiple_of(STRIDE) {

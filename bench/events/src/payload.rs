@@ -9,6 +9,9 @@ const TIME: std::ops::Range<usize> = 25..45;
 const TEMPLATE: &[u8; LEN] =
     br#"{"n":"000000000000","t":"00000000000000000000","host":"agent-a","percent":73.2,"note":"one hundred and twenty-eight bytes of t"}"#;
 
+/// What is published until every subscriber has seen it: as long as a payload, and counted by nobody.
+pub const PROBE: &[u8; LEN] = &[b'1'; LEN];
+
 /// A payload that is written anew for each event.
 pub struct Payload {
     bytes: [u8; LEN],
@@ -36,6 +39,9 @@ impl Payload {
 
 /// The number in a payload.
 pub fn number(payload: &[u8]) -> Option<u64> {
+    if payload.first() != Some(&b'{') {
+        return None;
+    }
     digits(payload.get(NUMBER)?)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
-use crate::payload;
+use crate::payload::{self, PROBE};
 
 /// How long nothing may arrive before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +29,7 @@ pub struct Progress {
 #[derive(Default)]
 struct Slot {
     received: AtomicU64,
+    is_reached: AtomicBool,
 }
 
 impl Progress {
@@ -96,6 +97,11 @@ impl Progress {
         self.check()
     }
 
+    /// Whether a probe has reached every subscriber.
+    pub fn is_everybody_reached(&self) -> bool {
+        self.slots.iter().all(|slot| slot.is_reached.load(Ordering::Acquire))
+    }
+
     fn check(&self) -> Result<()> {
         match self.failure.lock() {
             Ok(failure) => failure.as_ref().map_or(Ok(()), |failure| bail!("{failure}")),
@@ -117,6 +123,7 @@ impl Sink {
     pub fn take(&mut self, payload: &[u8]) {
         match payload::number(payload) {
             Some(number) if number == self.received => self.count(payload),
+            None if payload == PROBE => self.reached(),
             found => self.fail(format!("subscriber {} expected event {}, got {found:?}", self.slot, self.received)),
         }
     }
@@ -125,6 +132,12 @@ impl Sink {
     pub fn fail(&self, why: String) {
         if let Ok(mut failure) = self.progress.failure.lock() {
             failure.get_or_insert(why);
+        }
+    }
+
+    fn reached(&self) {
+        if let Some(slot) = self.progress.slots.get(self.slot) {
+            slot.is_reached.store(true, Ordering::Release);
         }
     }
 
