@@ -5,6 +5,7 @@
 
 pub mod database;
 pub mod files;
+pub mod inbox;
 pub mod keys;
 pub mod lock;
 pub mod rendezvous;
