@@ -41,6 +41,11 @@ const CODES: &[(&str, u16, u8)] = &[
     ("too_large", 413, 1),
     ("invalid_json", 400, 2),
     ("invalid_topic", 400, 2),
+    ("quota_exceeded", 507, 1),
+    ("disk_full", 507, 1),
+    ("wrong_offset", 409, 1),
+    ("wrong_hash", 409, 1),
+    ("wrong_state", 409, 1),
 ];
 
 impl Error {

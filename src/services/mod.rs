@@ -8,7 +8,11 @@ pub mod directory;
 pub mod door;
 pub mod echo;
 pub mod events;
+pub mod inbox;
 pub mod listen;
+pub mod reply;
+pub mod tasks;
+pub mod time;
 
 /// What the services say by gRPC and in frames, generated from `proto/pilot/v1/`.
 #[allow(missing_docs, clippy::all)]

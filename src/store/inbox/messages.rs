@@ -89,6 +89,8 @@ pub struct Query {
 pub enum Chosen {
     /// Those with these IDs.
     Ids(Vec<String>),
+    /// Those in these places.
+    Places(Vec<u64>),
     /// Those that were acknowledged.
     Read,
     /// All.
@@ -183,28 +185,40 @@ impl Batch<'_> {
     /// # Errors
     /// The engine fails.
     pub fn clear(&mut self, chosen: &Chosen) -> Result<u64, Fault> {
-        let (condition, ids): (String, &[String]) = match chosen {
-            Chosen::Ids(ids) => (format!("id IN ({})", marks(ids.len())), ids),
-            Chosen::Read => ("read = 1".to_owned(), &[]),
-            Chosen::All => ("true".to_owned(), &[]),
-        };
-        let gone = self.usage_of(&condition, ids)?;
+        let (condition, values) = chosen.condition();
+        let gone = self.usage_of(&condition, &values)?;
         let deleted =
-            self.connection.execute(&format!("DELETE FROM message WHERE {condition}"), params_from_iter(ids))?;
+            self.connection.execute(&format!("DELETE FROM message WHERE {condition}"), params_from_iter(&values))?;
         for (sender, usage) in gone {
             self.totals.subtract(sender, usage);
         }
         Ok(deleted as u64)
     }
 
-    fn usage_of(&self, condition: &str, ids: &[String]) -> rusqlite::Result<Vec<(i64, Usage)>> {
+    fn usage_of(&self, condition: &str, values: &[Value]) -> rusqlite::Result<Vec<(i64, Usage)>> {
         let statement =
             format!("SELECT sender, count(*), sum(length(data)) FROM message WHERE {condition} GROUP BY sender");
         let mut statement = self.connection.prepare(&statement)?;
-        let rows = statement.query_map(params_from_iter(ids), |row| {
+        let rows = statement.query_map(params_from_iter(values), |row| {
             Ok((row.get(0)?, Usage { messages: row.get::<_, i64>(1)? as u64, bytes: row.get::<_, i64>(2)? as u64 }))
         })?;
         rows.collect()
+    }
+}
+
+impl Chosen {
+    fn condition(&self) -> (String, Vec<Value>) {
+        match self {
+            Chosen::Ids(ids) => {
+                (format!("id IN ({})", marks(ids.len())), ids.iter().cloned().map(Value::Text).collect())
+            }
+            Chosen::Places(places) => {
+                let values = places.iter().map(|place| Value::Integer(signed(*place))).collect();
+                (format!("seq IN ({})", marks(places.len())), values)
+            }
+            Chosen::Read => ("read = 1".to_owned(), Vec::new()),
+            Chosen::All => ("true".to_owned(), Vec::new()),
+        }
     }
 }
 

@@ -121,6 +121,11 @@ impl InboxStore {
         self.writer.write(bytes, step).await
     }
 
+    /// Counts transactions: changes when something new can be read.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.writer.changes()
+    }
+
     /// Reads what is durable, off the async threads.
     ///
     /// # Errors

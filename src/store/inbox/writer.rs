@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::senders::Totals;
 use super::{Fault, Limits};
@@ -62,14 +62,22 @@ where
 pub struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
     memory: Arc<Semaphore>,
+    changes: watch::Receiver<u64>,
 }
 
 impl Writer {
     /// Starts the thread.
     pub fn start(connection: Connection, totals: Totals, limits: Limits) -> io::Result<Writer> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        std::thread::Builder::new().name("inbox".into()).spawn(move || work(&connection, totals, limits, queue))?;
-        Ok(Writer { jobs, memory: Arc::new(Semaphore::new(QUEUE_KIB)) })
+        let (changed, changes) = watch::channel(0);
+        let work = move || work(&connection, totals, limits, queue, &changed);
+        std::thread::Builder::new().name("inbox".into()).spawn(work)?;
+        Ok(Writer { jobs, memory: Arc::new(Semaphore::new(QUEUE_KIB)), changes })
+    }
+
+    /// See [`InboxStore::changes`](super::InboxStore::changes).
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
     }
 
     /// See [`InboxStore::write`](super::InboxStore::write).
@@ -87,11 +95,19 @@ impl Writer {
     }
 }
 
-fn work(connection: &Connection, mut totals: Totals, limits: Limits, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+fn work(
+    connection: &Connection,
+    mut totals: Totals,
+    limits: Limits,
+    mut queue: mpsc::Receiver<Box<dyn Job>>,
+    changed: &watch::Sender<u64>,
+) {
     let mut jobs = Vec::with_capacity(QUEUE);
     while queue.blocking_recv_many(&mut jobs, QUEUE) > 0 {
         let failure = transact(connection, &mut totals, limits, &mut jobs).err();
-        if failure.is_some() {
+        if failure.is_none() {
+            changed.send_modify(|count| *count += 1);
+        } else {
             // The counts are those of a transaction that never was.
             totals = Totals::load(connection).unwrap_or(totals);
         }

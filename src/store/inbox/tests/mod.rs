@@ -207,7 +207,7 @@ async fn the_outbox_keeps_order_for_each_receiver_and_says_what_failed() {
     assert_eq!(store.write(0, |batch| batch.cancel(&["x".into(), "none".into()])).await, Ok(1));
     assert_eq!(store.write(0, |batch| batch.expire(99)).await, Ok(0));
     assert_eq!(store.write(0, |batch| batch.expire(100)).await, Ok(2));
-    assert_eq!(store.read(|db| Waiting::next_end(db)).await, Ok(None));
+    assert_eq!(store.read(Waiting::next_end).await, Ok(None));
 }
 
 fn task(state: &str, rank: u8) -> TaskStep {
