@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::inbox::InboxArguments;
+use super::outbox::OutboxArguments;
 use super::publish::{PublishArguments, RequestArguments};
+use super::send_file::SendFileArguments;
+use super::send_message::SendMessageArguments;
 use super::subscribe::SubscribeArguments;
 
 /// Drives this machine's Pilot node.
@@ -123,6 +127,16 @@ pub enum Command {
     Request(RequestArguments),
     /// Print events as they come: of this node and of every trusted one, or of one node
     Subscribe(SubscribeArguments),
+    /// Send a message to the durable inbox of a node; it waits here while the node is away
+    SendMessage(SendMessageArguments),
+    /// The messages that came: list, follow, read, acknowledge, clear
+    Inbox(InboxArguments),
+    /// The messages that wait to be delivered
+    Outbox(OutboxArguments),
+    /// Send a file of any size to a node that is there; again after a break, it goes on where it stopped
+    SendFile(SendFileArguments),
+    /// The files that came
+    Received,
 }
 
 /// What to do with the daemon.

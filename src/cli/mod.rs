@@ -6,16 +6,22 @@
 mod arguments;
 mod config;
 mod daemon;
+mod following;
 mod format;
 mod handshake;
 mod hostname;
+mod inbox;
 mod info;
 mod invite;
+mod outbox;
 mod payload;
 mod peers;
 mod pending;
 mod ping;
 mod publish;
+mod received;
+mod send_file;
+mod send_message;
 mod session;
 mod status;
 mod subscribe;
@@ -93,5 +99,10 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Publish(arguments) => publish::run(session, arguments).await,
         Command::Request(arguments) => publish::request(session, arguments).await,
         Command::Subscribe(arguments) => subscribe::run(session, arguments).await,
+        Command::SendMessage(arguments) => send_message::run(session, arguments).await,
+        Command::Inbox(arguments) => inbox::run(session, arguments).await,
+        Command::Outbox(arguments) => outbox::run(session, arguments).await,
+        Command::SendFile(arguments) => send_file::run(session, arguments).await,
+        Command::Received => received::run(session).await,
     }
 }

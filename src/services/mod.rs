@@ -8,6 +8,7 @@ pub mod directory;
 pub mod door;
 pub mod echo;
 pub mod events;
+pub mod files;
 pub mod inbox;
 pub mod listen;
 pub mod reply;

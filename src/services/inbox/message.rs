@@ -31,7 +31,7 @@ impl Draft {
     /// A message of parts that were not yet looked at; an ID is made where there is none.
     ///
     /// # Errors
-    /// `bad_argument` for a bad ID or type, `too_large`, `invalid_request` for data that is not of its type.
+    /// `bad_argument` for a bad ID or type, `too_large`, `invalid_json` or `invalid_request` for data that is not of its type.
     pub fn new(id: &str, kind: &str, data: Bytes, sent: u64, longest: usize) -> Result<Draft, Error> {
         let id = if id.is_empty() { new_id() } else { checked_id(id)?.to_owned() };
         let kind: Kind = kind.parse().map_err(|error| Error::new("bad_argument", format!("type {kind:?}: {error}")))?;
@@ -79,10 +79,10 @@ fn check(kind: Kind, data: &[u8], longest: usize) -> Result<(), Error> {
 /// Passes data that is JSON.
 ///
 /// # Errors
-/// `invalid_request` that names line and column.
+/// `invalid_json` that names line and column.
 pub fn check_json(data: &[u8]) -> Result<(), Error> {
     serde_json::from_slice::<&RawValue>(data).map(drop).map_err(|error| {
-        Error::new("invalid_request", format!("the data is no JSON: {error}"))
+        Error::new("invalid_json", format!("the data is no JSON: {error}"))
             .hint("mind the quotes of the shell, or send it as type text")
     })
 }
@@ -111,10 +111,11 @@ impl Letter {
     /// Reads one.
     ///
     /// # Errors
-    /// `invalid_request` that names line and column.
+    /// `invalid_json` or `invalid_request`, with line and column.
     pub fn parse(text: &[u8]) -> Result<Letter, Error> {
         serde_json::from_slice(text).map_err(|error| {
-            Error::new("invalid_request", format!("this is no message: {error}"))
+            let code = if error.is_data() { "invalid_request" } else { "invalid_json" };
+            Error::new(code, format!("this is no message: {error}"))
                 .hint(r#"a message is {"type":"json","data":{…}}; docs/services.md has the fields"#)
         })
     }

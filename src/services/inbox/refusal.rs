@@ -29,7 +29,7 @@ pub fn refusal(fault: &Fault) -> Error {
 
 /// Whether a receiver that says so will never take the message.
 pub fn is_lasting(code: &str) -> bool {
-    matches!(code, "invalid_request" | "bad_argument" | "too_large" | "wrong_state")
+    matches!(code, "invalid_json" | "invalid_request" | "bad_argument" | "too_large" | "wrong_state")
 }
 
 /// A refusal inside of a gRPC stream.

@@ -63,6 +63,15 @@ impl ReceivedFile {
         statement.query_row(params![sender.as_bytes(), id], file).optional()
     }
 
+    /// All files of a sender.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub fn of_sender(connection: &Connection, sender: &PublicKey) -> rusqlite::Result<Vec<ReceivedFile>> {
+        let mut statement = connection.prepare_cached("SELECT * FROM received WHERE sender = ?1")?;
+        statement.query_map([sender.as_bytes()], file)?.collect()
+    }
+
     /// The last `limit` files that came, oldest first.
     ///
     /// # Errors

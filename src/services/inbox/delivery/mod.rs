@@ -5,7 +5,7 @@
 
 mod answers;
 mod backoff;
-mod connect;
+pub(super) mod connect;
 mod courier;
 mod wakes;
 
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 pub use answers::{Answer, Answers};
-pub use connect::{Dial, connect};
+pub use connect::Dial;
 pub use wakes::Wakes;
 
 use super::{DAY_SECS, Inbox, LONGEST_DAYS, count};

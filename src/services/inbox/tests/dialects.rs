@@ -71,7 +71,7 @@ async fn bad_messages_are_refused_with_what_is_wrong() {
         (json!({"data": "x", "id": "x".repeat(65)}), "bad_argument", "no message ID"),
         (json!({"data": 1, "data_base64": ""}), "invalid_request", "not both"),
         (json!({"type": "binary", "data_base64": "?"}), "invalid_request", "data_base64"),
-        (json!({"type": "json", "data_base64": "ewp9fQ=="}), "invalid_request", "line 2 column 2"),
+        (json!({"type": "json", "data_base64": "ewp9fQ=="}), "invalid_json", "line 2 column 2"),
         (json!({"data": "x".repeat((1 << 20) + 1)}), "too_large", "1048576"),
     ] {
         let error = pair.two.client.post("/v1/messages", &body).await.unwrap_err();
@@ -154,7 +154,7 @@ async fn server_sent_events_carry_the_place_and_go_on_behind_it() {
 async fn grpc_delivers_streams_and_reads_only_on_the_local_socket() {
     let pair = pair(Settings::default()).await;
     let mut overlay =
-        crate::services::inbox::delivery::connect(&dial(&pair.two_at), Ipv6Addr::LOCALHOST).await.unwrap();
+        crate::services::inbox::delivery::connect::connect(&dial(&pair.two_at), Ipv6Addr::LOCALHOST).await.unwrap();
     let message = |id: &str, kind: &str| api::Message {
         id: id.into(),
         r#type: kind.into(),
