@@ -15,7 +15,7 @@ mod receive;
 mod refusal;
 mod send;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use delivery::Dial;
 pub use receive::Receipt;
 pub use refusal::refusal;
-pub(super) use send::{Also, nothing_else};
+pub(super) use send::Also;
 pub use send::{Sent, State};
 
 use super::directory::Directory;

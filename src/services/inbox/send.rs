@@ -115,7 +115,7 @@ impl Inbox {
 }
 
 /// For messages that are nothing but messages.
-pub(in crate::services) fn nothing_else() -> Also {
+fn nothing_else() -> Also {
     Box::new(|_| Ok(()))
 }
 

@@ -10,10 +10,12 @@ use crate::control::Error;
 /// Says that a message was delivered, or why it never will be.
 pub type Answer = oneshot::Receiver<Result<(), Error>>;
 
+type Asker = oneshot::Sender<Result<(), Error>>;
+
 /// By the place of the message in the outbox.
 #[derive(Default)]
 pub struct Answers {
-    waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<Result<(), Error>>>>>,
+    waiting: Mutex<HashMap<i64, Vec<Asker>>>,
 }
 
 impl Answers {

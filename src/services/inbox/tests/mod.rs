@@ -19,6 +19,7 @@ use crate::control::Client;
 use crate::services::directory::testing::member;
 use crate::services::directory::{Member, Roster};
 use crate::services::door::{Door, Limits};
+use crate::services::tasks::Tasks;
 
 /// Where a node can be reached now.
 pub type Whereabouts = Arc<Mutex<Option<SocketAddr>>>;
@@ -47,7 +48,9 @@ pub async fn node(folder: &Path, number: u8, peer: u8, other: &Whereabouts, sett
     let (roster, watched) = watch::channel(Arc::new(Roster::new(me, [member(peer, "::1")])));
     let directory = Directory::new(watched);
     let inbox = Inbox::open(settings, folder, directory.clone(), dial(other)).unwrap();
-    let door = Door::new(inbox.router(), &[SERVICE], inbox.lines(), Limits::default()).await;
+    let work = Tasks::new(inbox.clone());
+    let router = inbox.router().merge(work.router());
+    let door = Door::new(router, &[SERVICE], inbox.lines(), Limits::default()).await;
     let listener = TcpListener::bind("[::1]:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let socket = folder.join("sock");
@@ -57,6 +60,7 @@ pub async fn node(folder: &Path, number: u8, peer: u8, other: &Whereabouts, sett
     tasks.spawn(door.clone().serve_overlay(vec![listener], directory.clone()));
     tasks.spawn(door.serve_local(local, directory));
     tasks.spawn(inbox.clone().run());
+    tasks.spawn(work.run());
     Node { inbox, client: Client::new(&socket), address, roster, tasks }
 }
 
@@ -99,6 +103,22 @@ impl Node {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("there is no such message")
+    }
+
+    /// The task, once it is in this state.
+    pub async fn task(&self, id: &str, state: &str) -> Value {
+        let mut stored = self.inbox.stored();
+        let waiting = async {
+            loop {
+                stored.mark_unchanged();
+                match self.client.get(&format!("/v1/tasks/{id}")).await {
+                    Ok(task) if task["state"] == state => return task,
+                    Err(error) if error.code != "not_found" => panic!("{error:?}"),
+                    _ => stored.changed().await.unwrap(),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the task does not get there")
     }
 
     /// Tells the node of its peers.
