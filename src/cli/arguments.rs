@@ -11,6 +11,7 @@ use super::publish::{PublishArguments, RequestArguments};
 use super::send_file::SendFileArguments;
 use super::send_message::SendMessageArguments;
 use super::subscribe::SubscribeArguments;
+use super::task::TaskAction;
 
 /// Drives this machine's Pilot node.
 #[derive(Debug, Parser)]
@@ -137,6 +138,12 @@ pub enum Command {
     SendFile(SendFileArguments),
     /// The files that came
     Received,
+    /// Work for other nodes, and work from them
+    Task {
+        /// What to do
+        #[command(subcommand)]
+        action: TaskAction,
+    },
 }
 
 /// What to do with the daemon.

@@ -6,6 +6,7 @@
 mod arguments;
 mod config;
 mod daemon;
+mod execute;
 mod following;
 mod format;
 mod handshake;
@@ -25,6 +26,9 @@ mod send_message;
 mod session;
 mod status;
 mod subscribe;
+mod task;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod wait;
 mod whois;
@@ -104,5 +108,6 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Outbox(arguments) => outbox::run(session, arguments).await,
         Command::SendFile(arguments) => send_file::run(session, arguments).await,
         Command::Received => received::run(session).await,
+        Command::Task { action } => task::run(session, action).await,
     }
 }
