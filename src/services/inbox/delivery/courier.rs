@@ -58,6 +58,8 @@ struct Line {
     next: VecDeque<Waiting>,
     /// The last place that was read.
     read_up_to: i64,
+    /// The receiver takes no more on this connection: its last receipts say why.
+    is_closed: bool,
 }
 
 impl Courier {
@@ -136,7 +138,15 @@ impl Courier {
         let opening = client.deliver_stream(ReceiverStream::new(sent));
         let opened = timeout(PATIENCE, opening).await.map_err(|_| "no answer within a minute".to_owned())?;
         let receipts = opened.map_err(|status| told(&status))?.into_inner().ready_chunks(256);
-        Ok(Line { messages, receipts, on_the_way: VecDeque::new(), bytes: 0, next: VecDeque::new(), read_up_to: 0 })
+        Ok(Line {
+            messages,
+            receipts,
+            on_the_way: VecDeque::new(),
+            bytes: 0,
+            next: VecDeque::new(),
+            read_up_to: 0,
+            is_closed: false,
+        })
     }
 
     async fn waiting_behind(&self, place: i64) -> Result<VecDeque<Waiting>, String> {
@@ -201,12 +211,12 @@ impl Courier {
 
 impl Line {
     fn has_room(&self, in_flight: usize) -> bool {
-        self.on_the_way.is_empty() || (self.on_the_way.len() < in_flight && self.bytes < WINDOW_BYTES)
+        let is_within = self.on_the_way.len() < in_flight && self.bytes < WINDOW_BYTES;
+        !self.is_closed && (self.on_the_way.is_empty() || is_within)
     }
 
     async fn send(&mut self, message: Waiting) -> Result<(), String> {
         self.read_up_to = message.number;
-        self.bytes += message.data.len();
         let sent = self.messages.send(api::Message {
             id: message.id.clone(),
             r#type: message.kind.as_str().to_owned(),
@@ -214,9 +224,13 @@ impl Line {
             sent_unix_millis: message.created,
             ..api::Message::default()
         });
-        // The channel has room for all that may be on the way: this waits only for a connection that has ended.
-        timeout(PATIENCE, sent).await.ok().and_then(Result::ok).ok_or("the connection broke")?;
-        self.on_the_way.push_back(message);
+        // The channel has room for all that may be on the way: this waits only for a connection that is stuck.
+        let sent = timeout(PATIENCE, sent).await.map_err(|_| "the connection is stuck")?;
+        self.is_closed = sent.is_err();
+        if !self.is_closed {
+            self.bytes += message.data.len();
+            self.on_the_way.push_back(message);
+        }
         Ok(())
     }
 
