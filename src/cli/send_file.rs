@@ -67,18 +67,21 @@ struct Source {
 pub async fn run(session: &Session, arguments: SendFileArguments) -> Result<ExitCode, Error> {
     let source = open(&arguments.path, arguments.name).await?;
     let peer: Peer = session.call(&Call::Find { target: arguments.node.clone() }).await?;
-    let started = Instant::now();
-    let mut remote = Remote::connect(&peer.ipv6).await?;
-    let (id, name, size) = (source.id.clone(), source.name.clone(), source.size);
-    let begin = json!({"id": id, "name": name, "size": size});
-    let begun: Offset = remote.post("/v1/files", &begin).await?;
-    let hash = send(session, &mut remote, source, begun.offset).await?;
-    let finish = json!({"blake3": hash});
-    let done: Done = remote.post(&format!("/v1/files/{id}/finish"), &finish).await?;
-    let secs = started.elapsed().as_secs_f64();
-    let human = format!("{} sent to {}: {} in {secs:.1} s", name, arguments.node, bytes(size));
-    session.finish(&SentFile { id, name: done.name, size, blake3: hash, secs }, &human);
+    let sent = transfer(session, &format!("[{}]:{PORT}", peer.ipv6), source).await?;
+    let human = format!("{} sent to {}: {} in {:.1} s", sent.name, arguments.node, bytes(sent.size), sent.secs);
+    session.finish(&sent, &human);
     Ok(ExitCode::SUCCESS)
+}
+
+async fn transfer(session: &Session, host: &str, source: Source) -> Result<SentFile, Error> {
+    let started = Instant::now();
+    let mut remote = Remote::connect(host).await?;
+    let (id, size) = (source.id.clone(), source.size);
+    let begin = json!({"id": id, "name": source.name, "size": size});
+    let begun: Offset = remote.post("/v1/files", &begin).await?;
+    let blake3 = send(session, &mut remote, source, begun.offset).await?;
+    let done: Done = remote.post(&format!("/v1/files/{id}/finish"), &json!({"blake3": blake3})).await?;
+    Ok(SentFile { id, name: done.name, size, blake3, secs: started.elapsed().as_secs_f64() })
 }
 
 #[derive(Deserialize)]
@@ -186,19 +189,18 @@ struct Remote {
 }
 
 impl Remote {
-    async fn connect(address: &str) -> Result<Remote, Error> {
-        let host = format!("[{address}]:{PORT}");
+    async fn connect(host: &str) -> Result<Remote, Error> {
         let unreachable = |error: &dyn std::fmt::Display| {
             Error::new("unreachable", format!("cannot reach {host}: {error}"))
                 .hint("`pilotctl ping NODE` tells whether it is there; a file needs both sides to be up")
         };
-        let stream = TcpStream::connect(&host).await.map_err(|error| unreachable(&error))?;
+        let stream = TcpStream::connect(host).await.map_err(|error| unreachable(&error))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (requests, connection) = handshake.map_err(|error| unreachable(&error))?;
         let mut running = tokio::task::JoinSet::new();
         // What breaks a connection is told by the answer that it breaks.
         running.spawn(async move { drop(connection.await) });
-        Ok(Remote { requests, host, _connection: running })
+        Ok(Remote { requests, host: host.to_owned(), _connection: running })
     }
 
     async fn post<T: for<'a> Deserialize<'a>>(&mut self, path: &str, body: &Value) -> Result<T, Error> {
@@ -249,5 +251,36 @@ fn opened<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, Error> {
         Ok(envelope) => Ok(envelope.data),
         Err(_) => Err(serde_json::from_slice(body)
             .unwrap_or_else(|_| Error::new("internal", "the node's answer is not understood"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::inbox::tests::pair;
+
+    #[tokio::test]
+    async fn a_file_goes_on_where_it_stopped_and_arrives_whole() {
+        let pair = pair(Default::default()).await;
+        let session = Session::new(true, Default::default());
+        let path = pair.folders[0].path().join("data.bin");
+        let data: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
+        std::fs::write(&path, &data).unwrap();
+        let host = pair.two.address.to_string();
+        let half = open(&path, None).await.unwrap();
+        let mut remote = Remote::connect(&host).await.unwrap();
+        let begin = json!({"id": half.id, "name": half.name, "size": half.size});
+        let _: Offset = remote.post("/v1/files", &begin).await.unwrap();
+        let first = stream::iter([Ok(Frame::data(Bytes::copy_from_slice(&data[..1_000_000])))]);
+        let path_of = format!("/v1/files/{}?offset=0", half.id);
+        let there: Offset = remote.put(&path_of, 1_000_000, first).await.unwrap();
+        assert_eq!(there.offset, 1_000_000);
+        let sent = transfer(&session, &host, open(&path, None).await.unwrap()).await.unwrap();
+        assert_eq!((sent.size, sent.blake3.as_str()), (3_000_000, blake3::hash(&data).to_hex().as_str()));
+        let listed = pair.two.client.get("/v1/received").await.unwrap();
+        assert_eq!(std::fs::read(listed["files"][0]["path"].as_str().unwrap()).unwrap(), data);
+        let again = transfer(&session, &host, open(&path, None).await.unwrap()).await.unwrap();
+        assert_eq!(again.blake3, sent.blake3, "again is harmless");
+        assert_eq!(pair.two.client.get("/v1/received").await.unwrap()["files"].as_array().unwrap().len(), 1);
     }
 }

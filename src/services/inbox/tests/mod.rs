@@ -19,6 +19,7 @@ use crate::control::Client;
 use crate::services::directory::testing::member;
 use crate::services::directory::{Member, Roster};
 use crate::services::door::{Door, Limits};
+use crate::services::files::Files;
 use crate::services::tasks::Tasks;
 
 /// Where a node can be reached now.
@@ -49,7 +50,8 @@ pub async fn node(folder: &Path, number: u8, peer: u8, other: &Whereabouts, sett
     let directory = Directory::new(watched);
     let inbox = Inbox::open(settings, folder, directory.clone(), dial(other)).unwrap();
     let work = Tasks::new(inbox.clone());
-    let router = inbox.router().merge(work.router());
+    let files = Files::new(Default::default(), folder, inbox.clone());
+    let router = inbox.router().merge(work.router()).merge(files.router());
     let door = Door::new(router, &[SERVICE], inbox.lines(), Limits::default()).await;
     let listener = TcpListener::bind("[::1]:0").await.unwrap();
     let address = listener.local_addr().unwrap();
