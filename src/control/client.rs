@@ -1,5 +1,7 @@
 //! The caller's end of the local socket.
 
+mod upgrade;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
