@@ -46,6 +46,9 @@ const CODES: &[(&str, u16, u8)] = &[
     ("wrong_offset", 409, 1),
     ("wrong_hash", 409, 1),
     ("wrong_state", 409, 1),
+    ("no_listener", 503, 7),
+    ("port_in_use", 409, 1),
+    ("stream_broken", 502, 1),
 ];
 
 impl Error {

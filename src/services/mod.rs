@@ -14,6 +14,7 @@ pub mod listen;
 pub mod reply;
 pub mod tasks;
 pub mod time;
+pub mod streams;
 
 /// What the services say by gRPC and in frames, generated from `proto/pilot/v1/`.
 #[allow(missing_docs, clippy::all)]

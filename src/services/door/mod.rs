@@ -11,7 +11,7 @@ mod grpc;
 mod guarded;
 mod http;
 mod lines;
-mod slots;
+pub(super) mod slots;
 #[cfg(test)]
 mod tests;
 

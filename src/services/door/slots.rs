@@ -9,7 +9,7 @@ use super::Limits;
 use crate::identity::NodeId;
 
 /// The places of one door.
-pub(super) struct Slots {
+pub(in crate::services) struct Slots {
     limits: Limits,
     taken: Mutex<Taken>,
 }
@@ -21,7 +21,7 @@ struct Taken {
 }
 
 /// A place, free again on drop.
-pub(super) struct Slot {
+pub(in crate::services) struct Slot {
     slots: Arc<Slots>,
     caller: NodeId,
 }
