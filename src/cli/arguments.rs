@@ -144,6 +144,14 @@ pub enum Command {
         #[command(subcommand)]
         action: TaskAction,
     },
+    /// Standard input to a port of a node, and what comes back to standard output
+    Connect(super::streams::connect::ConnectArguments),
+    /// Streams that come to a port, to standard output or each to a command
+    Listen(super::streams::listen::ListenArguments),
+    /// Send bytes to a port of a node; done when the other side has them all
+    Send(super::streams::send::SendArguments),
+    /// Receive one stream on a port
+    Recv(super::streams::recv::RecvArguments),
 }
 
 /// What to do with the daemon.

@@ -25,6 +25,7 @@ mod send_file;
 mod send_message;
 mod session;
 mod status;
+mod streams;
 mod subscribe;
 mod task;
 #[cfg(test)]
@@ -62,7 +63,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let session = Session::new(parsed.json, parsed.socket.unwrap_or_else(crate::control::default_socket));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(carry_out(&session, parsed.command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(carry_out(&session, parsed.command));
+            // A read of standard input that nobody ends would hold us here.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Error::new("internal", format!("cannot start: {error}"))),
     };
     match outcome {
@@ -109,5 +115,9 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::SendFile(arguments) => send_file::run(session, arguments).await,
         Command::Received => received::run(session).await,
         Command::Task { action } => task::run(session, action).await,
+        Command::Connect(arguments) => streams::connect::run(session, arguments).await,
+        Command::Listen(arguments) => streams::listen::run(session, arguments).await,
+        Command::Send(arguments) => streams::send::run(session, arguments).await,
+        Command::Recv(arguments) => streams::recv::run(session, arguments).await,
     }
 }

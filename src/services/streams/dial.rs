@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Connects to `port` of the node called `name`, trying for as long as `patience`.
 ///
 /// # Errors
-/// `no_listener` at once where nobody listens; `unreachable` when the time is over.
+/// `no_listener` at once where nobody listens, `stream_broken` where the node turns us away; `unreachable` when the time is over.
 pub async fn reach(address: Ipv6Addr, port: u16, name: &str, patience: Duration) -> Result<TcpStream, Error> {
     let started = Instant::now();
     let mut attempt = FIRST;
@@ -28,6 +28,7 @@ pub async fn reach(address: Ipv6Addr, port: u16, name: &str, patience: Duration)
         let problem = match connect(address, port, attempt.min(left)).await {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Err(no_listener(name, port)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(turned_away(name, port)),
             Err(error) => error,
         };
         if started.elapsed() + PAUSE >= patience {
@@ -49,6 +50,11 @@ async fn connect(address: Ipv6Addr, port: u16, patience: Duration) -> IoResult<T
 pub(super) fn no_listener(name: &str, port: u16) -> Error {
     Error::new("no_listener", format!("nobody listens on port {port} of {name}"))
         .hint(format!("run `pilotctl listen {port}` there, or attach a service to the port"))
+}
+
+fn turned_away(name: &str, port: u16) -> Error {
+    Error::new("stream_broken", format!("port {port} of {name} was open, and closed the stream at once"))
+        .hint("it may have as many streams as it takes; try again")
 }
 
 fn unreachable(name: &str, port: u16, patience: Duration, problem: &IoError) -> Error {
