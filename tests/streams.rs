@@ -376,3 +376,21 @@ fn recv_with_json_prints_one_object_a_stream() {
     assert_eq!((&lines[0]["data"], &lines[0]["node_id"]), (&json!("text"), &json!("0000.0000.0002")));
     assert_eq!((&lines[1]["data_base64"], &lines[1]["bytes"]), (&json!("/wA="), &json!(2)));
 }
+
+#[test]
+fn recv_and_listen_do_not_take_a_broken_stream_for_a_whole_one() {
+    let node = Node::start();
+    for arguments in [&["recv"][..], &["listen", "--count", "1"]] {
+        let mut child = node.pilotctl(arguments).stdin(Stdio::null()).spawn().unwrap();
+        let mut caller = node.call(1000);
+        caller.write_all(b"half").unwrap();
+        let mut printed = [0; 4];
+        child.stdout.as_mut().unwrap().read_exact(&mut printed).unwrap();
+        socket2::SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(caller);
+        let output = ended(child);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&output).contains("the stream broke"), "{}", stderr(&output));
+        node.opened.lock().unwrap().remove(&1000);
+    }
+}

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::broken;
 use crate::control::{Client, Error, Lines};
 use crate::services::streams::Announced;
 
@@ -18,6 +19,18 @@ pub struct Taken {
     pub from: Announced,
     /// Its bytes.
     pub stream: Box<dyn Both>,
+}
+
+/// Whether what came on a stream is all that was sent: its end on the local socket does not tell.
+///
+/// # Errors
+/// `stream_broken` where it is not.
+pub async fn is_whole(from: &Announced, client: &Client) -> Result<(), Error> {
+    let state = client.get(&format!("/v1/streams/state?stream={}", from.stream)).await?;
+    match state.get("broken").and_then(serde_json::Value::as_bool) {
+        Some(true) => Err(broken(&"the connection to the node was lost")),
+        _ => Ok(()),
+    }
 }
 
 /// Reads and writes.

@@ -9,12 +9,12 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use super::incoming::{Incoming, Taken};
+use super::incoming::{Incoming, Taken, is_whole};
 use super::received::{from, with_data};
 use super::terminal::{Input, Output, converse};
 use super::{Session, broken};
 use crate::cli::format;
-use crate::control::Error;
+use crate::control::{Client, Error};
 use crate::services::streams::process::{Process, introduce};
 use crate::services::streams::{DEFAULT_PORT, splice};
 
@@ -94,8 +94,13 @@ async fn in_turn(session: &Session, incoming: &mut Incoming, arguments: &ListenA
         has_served = true;
         let mut kept = Output::Memory(Vec::new());
         let output = if session.json { &mut kept } else { &mut stdout };
-        match converse(&mut taken.stream, &mut input, output, Some(PATIENCE)).await {
-            Ok(_) => {}
+        let conversed = converse(&mut taken.stream, &mut input, output, Some(PATIENCE)).await;
+        let whole = match conversed {
+            Ok(_) => is_whole(&taken.from, &session.client).await,
+            Err(error) => Err(error),
+        };
+        match whole {
+            Ok(()) => {}
             Err(error) if arguments.count == Some(1) => return Err(error),
             // The next caller is served whatever this one did.
             Err(error) => eprintln!("pilotctl: {}: {}", taken.from.node_id, error.message),
@@ -123,7 +128,7 @@ async fn by_command(
         while let Some(ended) = running.try_join_next() {
             report(session, Some(ended));
         }
-        running.spawn(command(words.to_vec(), taken));
+        running.spawn(command(words.to_vec(), taken, session.client.clone()));
     }
     while let Some(ended) = running.join_next().await {
         report(session, Some(ended));
@@ -142,7 +147,7 @@ fn report(session: &Session, ended: Option<Ended>) {
 }
 
 /// Runs the command for one stream; gives how it ended.
-async fn command(words: Vec<String>, mut taken: Taken) -> Result<Value, Error> {
+async fn command(words: Vec<String>, mut taken: Taken, client: Client) -> Result<Value, Error> {
     let (program, rest) = words.split_first().ok_or_else(|| Error::new("bad_argument", "no command is named"))?;
     let mut command = Command::new(program);
     command.args(rest);
@@ -151,6 +156,7 @@ async fn command(words: Vec<String>, mut taken: Taken) -> Result<Value, Error> {
     let mut process = Process::start(command).map_err(cannot)?;
     let mut local = process.local().map_err(cannot)?;
     splice(&mut taken.stream, &mut local, process.exited()).await.map_err(|error| broken(&error))?;
+    is_whole(&taken.from, &client).await?;
     drop((local, taken.stream));
     let status = process.finish().await.map_err(cannot)?;
     let mut object = from(&taken.from);

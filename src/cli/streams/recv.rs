@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::io::AsyncWriteExt;
 
 use super::Session;
-use super::incoming::{Incoming, Taken};
+use super::incoming::{Incoming, Taken, is_whole};
 use super::received::{from, with_data};
 use super::terminal::{Output, receive};
 use crate::cli::format;
@@ -40,6 +40,7 @@ pub async fn run(session: &Session, arguments: RecvArguments) -> Result<ExitCode
 async fn one(session: &Session, mut taken: Taken, stdout: &mut Output) -> Result<(), Error> {
     let mut kept = Output::Memory(Vec::new());
     receive(&mut taken.stream, if session.json { &mut kept } else { stdout }).await?;
+    is_whole(&taken.from, &session.client).await?;
     // Tells the sender that all of it is here; one that is gone needs not be told.
     let _ = taken.stream.shutdown().await;
     if let (true, Output::Memory(received)) = (session.json, kept) {

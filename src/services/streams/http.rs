@@ -11,6 +11,7 @@ use axum::{Extension, Router};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Announced, DEFAULT_PORT, Listening, Stream, Streams};
 use crate::control::{Error, answer};
@@ -25,6 +26,7 @@ pub(super) fn router(streams: Streams) -> Router {
         .route("/v1/streams/listen", get(listen))
         .route("/v1/streams/take", get(take))
         .route("/v1/streams/connect", get(connect))
+        .route("/v1/streams/state", get(state))
         .with_state(streams)
 }
 
@@ -88,9 +90,12 @@ async fn take(
     let (mut parts, _) = request.into_parts();
     let taken = admitted(&caller, asked).and_then(|asked| {
         let turned = upgrade(&mut parts, PROTOCOL)?;
-        Ok((turned, streams.take(asked.stream)?))
+        Ok((asked.stream, turned, streams.take(asked.stream)?))
     });
-    finish(&streams, taken)
+    match taken {
+        Ok((number, turned, stream)) => carry(&streams, Some(number), turned, stream),
+        Err(error) => answer(Err(error)),
+    }
 }
 
 async fn connect(
@@ -100,7 +105,10 @@ async fn connect(
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    finish(&streams, connected(&streams, &caller, asked, &mut parts).await)
+    match connected(&streams, &caller, asked, &mut parts).await {
+        Ok((turned, stream)) => carry(&streams, None, turned, stream),
+        Err(error) => answer(Err(error)),
+    }
 }
 
 async fn connected(
@@ -121,18 +129,28 @@ fn admitted<T>(caller: &Caller, asked: Asked<T>) -> Result<T, Error> {
     Ok(asked)
 }
 
-/// Answers, and carries the stream on the connection once the answer is sent.
-fn finish(streams: &Streams, turned: Result<((Response, OnUpgrade), Stream), Error>) -> Response {
-    let ((response, upgraded), stream) = match turned {
-        Ok(turned) => turned,
-        Err(error) => return answer(Err(error)),
-    };
+async fn state(State(streams): State<Streams>, Extension(caller): Extension<Caller>, asked: Asked<Take>) -> Response {
+    answer(
+        admitted(&caller, asked)
+            .map(|asked| json!({"stream": asked.stream, "broken": streams.is_broken(asked.stream)})),
+    )
+}
+
+/// Carries the stream on the connection once the answer is sent. That it broke, where it did, is noted before the
+/// connection ends: an end does not tell that by itself.
+fn carry(streams: &Streams, number: Option<u64>, turned: (Response, OnUpgrade), stream: Stream) -> Response {
+    let (response, upgraded) = turned;
     let streams = streams.clone();
     tokio::spawn(async move {
-        // A caller that is gone takes the stream with it; a stream that breaks, the connection.
-        if let Ok(upgraded) = upgraded.await {
-            let _ = stream.carry(&mut TokioIo::new(upgraded), streams.directory()).await;
+        // A caller that is gone takes the stream with it.
+        let Ok(upgraded) = upgraded.await else { return };
+        let mut local = TokioIo::new(upgraded);
+        if stream.carry(&mut local, streams.directory()).await.is_err()
+            && let Some(number) = number
+        {
+            streams.note_broken(number);
         }
+        drop(local);
     });
     response
 }

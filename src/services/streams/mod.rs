@@ -12,6 +12,7 @@ mod attached;
 pub mod dial;
 mod grpc;
 mod http;
+mod listening;
 mod ports;
 pub mod process;
 mod settings;
@@ -20,13 +21,12 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
@@ -35,6 +35,7 @@ use super::directory::{Directory, Member};
 use super::door::Limits;
 use super::door::slots::{Slot, Slots};
 use crate::control::Error;
+pub use listening::{Announced, Listening};
 use ports::{Accepting, Ports, WAITING};
 pub use settings::{Attach, DEFAULT_PORT, Destination, Service, Settings};
 pub use splice::splice;
@@ -42,6 +43,8 @@ pub use stream::{Pipe, Stream};
 
 /// How long a stream waits to be taken.
 pub const TAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Broken streams that are remembered for those who took them.
+pub const REMEMBERED: usize = 1024;
 /// A breath after a failed accept: out of descriptors, most likely, and the next would fail as well.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,33 +64,7 @@ struct Shared {
     slots: Arc<Slots>,
     processes: Semaphore,
     ports: Mutex<Ports>,
-}
-
-/// A stream that waits to be taken, as its listener is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
-    /// Its number, to take it by.
-    pub stream: u64,
-    /// Who connects.
-    pub node_id: String,
-    /// Its name, if it has one.
-    pub hostname: Option<String>,
-    /// Its overlay address.
-    pub ipv6: Ipv6Addr,
-    /// The port.
-    pub port: u16,
-}
-
-impl Announced {
-    fn of(stream: &Stream, number: u64) -> Announced {
-        Announced {
-            stream: number,
-            node_id: stream.node.id.to_string(),
-            hostname: stream.node.hostname.as_ref().map(ToString::to_string),
-            ipv6: stream.node.address,
-            port: stream.port,
-        }
-    }
+    broken: Mutex<VecDeque<u64>>,
 }
 
 impl Streams {
@@ -109,8 +86,9 @@ impl Streams {
         let limits =
             Limits { connections: settings.streams, per_caller: settings.streams_of_a_node, ..Limits::default() };
         let processes = Semaphore::new(settings.processes.min(Semaphore::MAX_PERMITS));
-        let (slots, ports) = (Slots::new(limits), Mutex::default());
-        Ok(Streams { shared: Arc::new(Shared { directory, listen, attached, slots, processes, ports }) })
+        let slots = Slots::new(limits);
+        let (ports, broken) = (Mutex::default(), Mutex::default());
+        Ok(Streams { shared: Arc::new(Shared { directory, listen, attached, slots, processes, ports, broken }) })
     }
 
     /// Serves the attached ports until the future is dropped, which closes every port.
@@ -157,6 +135,20 @@ impl Streams {
                 "take a stream within {TAKE_WITHIN:?} of its announcement, and keep listening until then"
             ))
         })
+    }
+
+    /// Whether a stream that was taken has broken. Known before the end of its connection is seen, and of the last
+    /// [`REMEMBERED`] that have.
+    pub fn is_broken(&self, number: u64) -> bool {
+        self.shared.broken.lock().contains(&number)
+    }
+
+    fn note_broken(&self, number: u64) {
+        let mut broken = self.shared.broken.lock();
+        if broken.len() >= REMEMBERED {
+            broken.pop_front();
+        }
+        broken.push_back(number);
     }
 
     /// A new stream to a port of a node.
@@ -254,27 +246,6 @@ impl Streams {
 
     fn processes(&self) -> &Semaphore {
         &self.shared.processes
-    }
-}
-
-/// Somebody listens on a port, until this is dropped.
-pub struct Listening {
-    streams: Streams,
-    port: u16,
-    number: u64,
-    announcements: mpsc::Receiver<Announced>,
-}
-
-impl Listening {
-    /// The next stream that comes in; none when the node goes down.
-    pub async fn next(&mut self) -> Option<Announced> {
-        self.announcements.recv().await
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.streams.shared.ports.lock().leave(self.port, self.number);
     }
 }
 

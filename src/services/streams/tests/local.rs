@@ -22,6 +22,8 @@ async fn a_stream_is_announced_taken_and_ends_in_each_direction_by_itself() {
     taken.write_all(b"\0answer").await.unwrap();
     taken.shutdown().await.unwrap();
     assert_eq!(everything(&mut caller).await, b"\0answer");
+    let state = format!("/v1/streams/state?stream={}", announced["stream"]);
+    assert_eq!(node.client.get(&state).await.unwrap()["broken"], false);
     let again = node.client.upgrade(&path, "pilot-stream").await.err().unwrap();
     assert_eq!(again.code, "not_found");
 }
@@ -132,6 +134,8 @@ async fn streams_break_with_the_trust_whether_they_wait_or_flow() {
     assert_broken(&mut flowing).await;
     assert_broken(&mut waiting).await;
     assert_eq!(everything(&mut taken).await, b"");
+    let state = format!("/v1/streams/state?stream={}", announced.stream);
+    assert_eq!(node.client.get(&state).await.unwrap()["broken"], true);
     assert_broken(&mut node.call(1000).await).await;
 }
 
