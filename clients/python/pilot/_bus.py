@@ -35,9 +35,8 @@ def request_event(
     node: Optional[str], timeout: Duration, fields: Tuple[Dict[str, Any], Optional[Tuple[str, str]]]
 ) -> Call[Event]:
     """Publishes, and waits for the first reply."""
-    query = (("node", node), ("timeout_ms", millis(timeout)))
     body = encode_json({**fields[0], "timeout_ms": millis(timeout)}, fields[1])
-    return Call("POST", "/v1/events/request", event, query, body, seconds(timeout))
+    return Call("POST", "/v1/events/request", event, (("node", node),), body, seconds(timeout))
 
 
 def last_events(pattern: str) -> Call[List[Event]]:

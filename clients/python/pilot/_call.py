@@ -89,5 +89,5 @@ def checked(text: str) -> str:
     try:
         json.loads(text)
     except ValueError as problem:
-        raise InvalidRequest("invalid_request", f"the data is no JSON: {problem}", "say another content type") from None
+        raise InvalidRequest("invalid_json", f"the data is no JSON: {problem}", "say another content type") from None
     return text

@@ -14,7 +14,8 @@ from .errors import NotRunning, PermissionDenied, PilotError, Timeout, broken
 T = TypeVar("T")
 
 READ = 256 << 10
-MAX_BODY = 64 << 20
+# An answer, or a line of one, is given up beyond this: a full list of the largest messages, in base64, has room.
+MAX_BODY = 256 << 20
 # Waits between attempts to reach a daemon that is away, seconds: from the first to the last, doubling.
 FIRST_PAUSE = 0.05
 LAST_PAUSE = 2.0
