@@ -58,7 +58,7 @@ def _topic(topic: str) -> bytes:
     encoded = topic.encode()
     if len(encoded) > 255 or not _TOPIC.match(topic):
         raise InvalidRequest(
-            "bad_argument",
+            "invalid_topic",
             f"{topic!r} is no topic",
             "a topic is dot-separated words without spaces, `*` and `>`, at most 255 bytes",
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Type, TypeVar, Union
 
-from . import _call, _link, _mail, _node, _work, streams
+from . import _call, _ctl, _link, _mail, _node, _work, streams
 from ._call import Call, Duration
 from .event import Event
 from .events import Events
@@ -198,6 +200,14 @@ class Pilot:
     def received(self) -> List[Received]:
         """The files that came."""
         return self._do(_mail.received())
+
+    def send_file(self, node: str, path: Union[str, "os.PathLike[str]"]) -> Dict[str, Any]:
+        """Sends a file of any size, as `pilotctl send-file` does, which must be in PATH. Returns when it is there."""
+        try:
+            done = subprocess.run(_ctl.send_file(self.socket, node, path), stdin=subprocess.DEVNULL, capture_output=True)
+        except FileNotFoundError:
+            raise _ctl.missing() from None
+        return _ctl.outcome(done.stdout, done.stderr)
 
     # Streams.
 

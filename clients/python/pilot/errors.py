@@ -54,6 +54,7 @@ _CLASSES: Dict[str, Type[PilotError]] = {
     "bad_argument": InvalidRequest,
     "invalid_token": InvalidRequest,
     "token_expired": InvalidRequest,
+    "invalid_topic": InvalidRequest,
     "invalid_json": InvalidRequest,
     "permission_denied": PermissionDenied,
     "not_found": NotFound,

@@ -162,8 +162,8 @@ def events_can_be_answered(agent):
 
 
 def events_that_are_wrong_are_refused(agent):
-    refused("bad_argument", lambda: agent.publish("not a topic", 1))
-    refused("bad_argument", lambda: agent.subscribe("a..b"))
+    refused("invalid_topic", lambda: agent.publish("not a topic", 1))
+    refused("invalid_topic", lambda: agent.subscribe("a..b"))
     refused("too_large", lambda: agent.publish("live.large", b"x" * (1 << 20)))
     refused("not_found", lambda: agent.publish("live.x", 1, node="nobody-of-that-name"))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
-from .. import _call, _http, _mail, _node, _work
+from .. import _call, _ctl, _http, _mail, _node, _work
 from .._call import Call, Duration
 from ..client import TIMEOUT
 from ..event import Event
@@ -206,6 +208,16 @@ class Pilot:
     async def received(self) -> List[Received]:
         """The files that came."""
         return await self._do(_mail.received())
+
+    async def send_file(self, node: str, path: Union[str, "os.PathLike[str]"]) -> Dict[str, Any]:
+        """Sends a file of any size, as `pilotctl send-file` does, which must be in PATH. Returns when it is there."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_ctl.send_file(self.socket, node, path), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+            )
+        except FileNotFoundError:
+            raise _ctl.missing() from None
+        return _ctl.outcome(*await process.communicate())
 
     # Streams.
 
