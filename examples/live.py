@@ -84,7 +84,9 @@ def aggregator(agent):
     with agent.subscribe("alerts.*") as alerts, Program("aggregator.py", "--count", "4") as program:
         program.subscribed()
         agent.publish("metrics.cpu", {"topic": "metrics.cpu", "host": "a", "percent": 73.2, "ts": 1})
-        agent.publish("metrics.memory", {"topic": "metrics.memory", "host": "b", "alloc_mb": 256, "total_mb": 1024, "ts": 1})
+        agent.publish(
+            "metrics.memory", {"topic": "metrics.memory", "host": "b", "alloc_mb": 256, "total_mb": 1024, "ts": 1}
+        )
         agent.publish("metrics.other", {"host": "b"})
         agent.publish("metrics.cpu", {"topic": "metrics.cpu", "host": "c", "percent": 97, "ts": 1})
         agent.publish("metrics.cpu", {"topic": "metrics.cpu", "host": "d", "percent": 90, "ts": 1})
@@ -105,11 +107,12 @@ def publishers_and_aggregator(agent):
 
 
 def pipeline(agent):
-    with agent.subscribe("pipeline.stage2.result.*") as results, Program(
-        "pipeline/output.py", "--count", "2"
-    ) as output, Program("pipeline/summary.py", "--count", "2") as summary, Program(
-        "pipeline/analysis.py", "--count", "2"
-    ) as analysis:
+    with (
+        agent.subscribe("pipeline.stage2.result.*") as results,
+        Program("pipeline/output.py", "--count", "2") as output,
+        Program("pipeline/summary.py", "--count", "2") as summary,
+        Program("pipeline/analysis.py", "--count", "2") as analysis,
+    ):
         for stage in (output, summary, analysis):
             stage.subscribed()
         for values in (["1", "2"], ["1", "99"]):
@@ -162,7 +165,15 @@ def errors_have_hints(_):
         matches(r"error: no pilotd answers at .*\nhint: start it with .*\n", ended.stderr)
 
 
-CHECKS = (publishers, aggregator, publishers_and_aggregator, pipeline, log_streamer, signals_end_them, errors_have_hints)
+CHECKS = (
+    publishers,
+    aggregator,
+    publishers_and_aggregator,
+    pipeline,
+    log_streamer,
+    signals_end_them,
+    errors_have_hints,
+)
 
 
 def main():

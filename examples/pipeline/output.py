@@ -23,7 +23,9 @@ def run(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", type=argparse.FileType("a"), default=sys.stdout, metavar="FILE", help="where to (stdout)")
+    parser.add_argument(
+        "--report", type=argparse.FileType("a"), default=sys.stdout, metavar="FILE", help="where to (stdout)"
+    )
     parser.add_argument("--count", type=int, default=0, metavar="N", help="end after so many jobs (never)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

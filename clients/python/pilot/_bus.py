@@ -41,7 +41,9 @@ def request_event(
 
 def last_events(pattern: str) -> Call[List[Event]]:
     """The last event of each topic."""
-    return Call("GET", "/v1/events/last", lambda data: [event(each) for each in data["events"]], (("pattern", pattern),))
+    return Call(
+        "GET", "/v1/events/last", lambda data: [event(each) for each in data["events"]], (("pattern", pattern),)
+    )
 
 
 def event(fields: Mapping[str, Any]) -> Event:

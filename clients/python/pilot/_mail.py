@@ -45,7 +45,12 @@ def _message_data(data: Any, type: str) -> Tuple[Dict[str, Any], Optional[Tuple[
 
 
 def inbox_query(
-    sender: Optional[str], type: Optional[str], after: Optional[int], unread: bool, limit: Optional[int], id: Optional[str]
+    sender: Optional[str],
+    type: Optional[str],
+    after: Optional[int],
+    unread: bool,
+    limit: Optional[int],
+    id: Optional[str],
 ) -> Query:
     """Which messages."""
     query = {"from": sender, "type": type, "after": after, "unread": unread or None, "limit": limit, "id": id}

@@ -16,6 +16,8 @@ from .errors import InvalidRequest, PilotError, TooLarge, error
 from .event import Event
 
 MAX_FRAME = 1 << 20
+# The largest event that a node takes, encoded, bytes.
+MAX_EVENT = 960 << 10
 
 _length = struct.Struct(">I").pack
 _fixed64 = struct.Struct("<Q").unpack_from
@@ -25,7 +27,9 @@ _TOPIC = re.compile(r"[^\s.*>\x00-\x1f\x7f]+(\.[^\s.*>\x00-\x1f\x7f]+)*\Z")
 def frame(message: bytes) -> bytes:
     """A message with its length before it."""
     if len(message) > MAX_FRAME:
-        raise TooLarge("too_large", f"{len(message)} bytes are more than a frame holds ({MAX_FRAME})", "send less at once")
+        raise TooLarge(
+            "too_large", f"{len(message)} bytes are more than a frame holds ({MAX_FRAME})", "send less at once"
+        )
     return _length(len(message)) + message
 
 
@@ -76,6 +80,8 @@ def encode_event(
         body += b"".join(_bytes(0x22, _text(0x0A, name) + _text(0x12, value)) for name, value in headers.items())
     if reply_to:
         body += _text(0x2A, reply_to)
+    if len(body) > MAX_EVENT:
+        raise TooLarge("too_large", f"an event of {len(body)} bytes, more than {MAX_EVENT}", "send a message or a file")
     return b"\x0a" + varint(len(body)) + body
 
 
@@ -164,7 +170,9 @@ def _set(batch: Batch, number: int, value: Union[int, bytes], owner: Any) -> Non
         if number == 1:
             batch.events.append(_event(value, 0, len(value), owner))
         elif number == 2:
-            batch.missed += sum(count for field, count in _fields(value, 0, len(value)) if field == 1 and isinstance(count, int))
+            batch.missed += sum(
+                count for field, count in _fields(value, 0, len(value)) if field == 1 and isinstance(count, int)
+            )
         elif number == 6:
             batch.refused = _refusal(value)
     elif number == 5:

@@ -204,7 +204,9 @@ class Pilot:
     def send_file(self, node: str, path: Union[str, "os.PathLike[str]"]) -> Dict[str, Any]:
         """Sends a file of any size, as `pilotctl send-file` does, which must be in PATH. Returns when it is there."""
         try:
-            done = subprocess.run(_ctl.send_file(self.socket, node, path), stdin=subprocess.DEVNULL, capture_output=True)
+            done = subprocess.run(
+                _ctl.send_file(self.socket, node, path), stdin=subprocess.DEVNULL, capture_output=True
+            )
         except FileNotFoundError:
             raise _ctl.missing() from None
         return _ctl.outcome(done.stdout, done.stderr)

@@ -41,7 +41,7 @@ def decode(raw: bytes, content_type: str) -> Any:
 
 
 class Event:
-    """What happened on a node. `raw` is the publisher's data to the byte, `data` its value, parsed at the first look."""
+    """What happened on a node. `raw` is the publisher's data to the byte, `data` its value, parsed when asked for."""
 
     __slots__ = ("topic", "raw", "content_type", "headers", "reply_to", "seq", "source", "_micros", "_owner", "_data")
 

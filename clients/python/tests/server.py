@@ -11,7 +11,12 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x
 
 
 def answer(body, status=200, content="application/json"):
-    return b"HTTP/1.1 %d X\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (status, content.encode(), len(body), body)
+    return b"HTTP/1.1 %d X\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (
+        status,
+        content.encode(),
+        len(body),
+        body,
+    )
 
 
 class Server:

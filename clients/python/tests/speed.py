@@ -35,11 +35,14 @@ def publishing(events, count):
 
 
 def subscribing(agent, count):
-    for name, look in (("subscribe, data not looked at", lambda event: event.raw), ("subscribe", lambda event: event.data)):
+    for name, look in (
+        ("subscribe, data not looked at", lambda event: event.raw),
+        ("subscribe", lambda event: event.data),
+    ):
         with agent.subscribe("speed.in", queue=1 << 20) as subscription:
             agent.events().publish_many(("speed.in", DATA) for _ in range(count))
 
-            def read():
+            def read(look=look):
                 for _ in range(count):
                     look(next(subscription))
 

@@ -115,7 +115,9 @@ class Faults(unittest.TestCase):
             connection.sendall(SWITCH)
             for message in read_frames(connection):
                 if message[0] == 0x18:
-                    connection.sendall(_wire.frame(b"\x32" + _wire.varint(len(refusal)) + refusal) + flushed(message[1]))
+                    connection.sendall(
+                        _wire.frame(b"\x32" + _wire.varint(len(refusal)) + refusal) + flushed(message[1])
+                    )
 
         path = self.serving(link).path
         with pilot.connect(path) as agent:
@@ -258,7 +260,9 @@ class Requests(unittest.TestCase):
         self.assertRegex(self.body_of(lambda agent: agent.send_message("n", "t")).decode(), '"id": "[0-9a-f]{32}"')
 
     def test_events_for_one_node_keep_their_kind(self):
-        self.assertEqual(self.body_of(lambda agent: agent.publish("t", {"a": 1}, node="n")), b'{"topic": "t", "data": {"a":1}}')
+        self.assertEqual(
+            self.body_of(lambda agent: agent.publish("t", {"a": 1}, node="n")), b'{"topic": "t", "data": {"a":1}}'
+        )
         text = self.body_of(lambda agent: agent.publish("t", "x", content_type="text/plain", node="n"))
         self.assertEqual(text, b'{"topic": "t", "content_type": "text/plain", "data": "x"}')
 

@@ -47,6 +47,8 @@ class Encoding(unittest.TestCase):
         self.assertEqual(_wire.frame(b"\x18\x01"), b"\x00\x00\x00\x02\x18\x01")
         with self.assertRaises(TooLarge):
             _wire.frame(bytes(_wire.MAX_FRAME + 1))
+        with self.assertRaises(TooLarge):
+            _wire.encode_event("a", bytes(_wire.MAX_EVENT))
 
     def test_a_subscription_has_every_field(self):
         wanted = Subscribe(["a.*", "b"], "n", since=7, last=True, group="g", overflow="disconnect", queue=200)
@@ -111,7 +113,9 @@ class Decoding(unittest.TestCase):
             (b"text/plain", b"\xff", b"\xff"),
             (b"application/octet-stream", b"\x00", b"\x00"),
         ):
-            event = decoded(element(0x0A, element(0x0A, b"t") + element(0x12, raw) + element(0x1A, content_type))).events[0]
+            event = decoded(
+                element(0x0A, element(0x0A, b"t") + element(0x12, raw) + element(0x1A, content_type))
+            ).events[0]
             self.assertEqual((event.raw, event.data), (raw, value))
 
     def test_garbage_is_a_value_error_and_nothing_else(self):

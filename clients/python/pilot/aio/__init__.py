@@ -1,8 +1,8 @@
 """Driver for Pilot, for asyncio: the calls of `pilot`, awaited.
 
-    agent = await pilot.aio.connect()
-    async for event in await agent.events().subscribe("metrics.*"):
-        print(event.topic, event.data)
+agent = await pilot.aio.connect()
+async for event in await agent.events().subscribe("metrics.*"):
+    print(event.topic, event.data)
 """
 
 from .client import Pilot, connect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, List, Optional, Tuple, TypeVar
+from typing import Any, AsyncIterator, List, Tuple, TypeVar
 
 from .. import _http
 from .._call import Call

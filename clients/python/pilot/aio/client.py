@@ -120,7 +120,9 @@ class Pilot:
         node: Optional[str] = None,
     ) -> None:
         """As `Events.publish`."""
-        await self._events.publish(topic, data, content_type=content_type, headers=headers, reply_to=reply_to, node=node)
+        await self._events.publish(
+            topic, data, content_type=content_type, headers=headers, reply_to=reply_to, node=node
+        )
 
     async def subscribe(
         self,
