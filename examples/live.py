@@ -132,9 +132,10 @@ def log_streamer(agent):
     received = []
 
     def orchestrate(listener):
-        stream, caller = next(listener)
-        with stream:
-            received.extend([stream.makefile("rb").read(), caller.node_id])
+        for stream, caller in listener:
+            with stream:
+                received.extend([stream.makefile("rb").read(), caller.node_id])
+            return
 
     with agent.listen(1000) as listener:
         orchestrator = threading.Thread(target=orchestrate, args=(listener,), daemon=True)

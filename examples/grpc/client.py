@@ -19,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
 events_pb, events = grpc.protos_and_services("pilot/v1/events.proto")
 inbox_pb, inbox = grpc.protos_and_services("pilot/v1/inbox.proto")
 
+# For a socket grpcio would say its path as the name of the host, which is none.
+OPTIONS = (("grpc.default_authority", "pilotd"),)
+
 
 def event(arguments):
     """The event of a command line."""
@@ -113,7 +116,7 @@ def main():
     arguments = parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with grpc.insecure_channel(arguments.address) as channel:
+        with grpc.insecure_channel(arguments.address, options=OPTIONS) as channel:
             arguments.function(channel, arguments)
     except KeyboardInterrupt:
         pass

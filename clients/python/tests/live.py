@@ -105,6 +105,19 @@ def events_keep_order_in_bulk(agent):
         equal(seen, list(range(count)), "order")
 
 
+def events_missed_are_counted(agent):
+    topic, count = fresh("live"), 30_000
+    with agent.subscribe(topic, queue=100) as slow:
+        agent.events().publish_many((topic, "x" * 200) for _ in range(count))
+        agent.publish(topic, "end")
+        agent.events().flush()
+        seen = 0
+        while slow.get(10).data != "end":
+            seen += 1
+        equal(seen + slow.missed, count, "what was seen and missed")
+        equal(slow.missed > 0, True, "missed")
+
+
 def events_flush_and_remember_the_last(agent):
     topic = fresh("live")
     agent.publish(f"{topic}.a", 1)
