@@ -7,7 +7,7 @@ import json
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ._call import Call, Duration, checked, encode_json, millis, seconds
-from .errors import InvalidRequest
+from .errors import InvalidRequest, NotRunning
 from .event import JSON, Event, encode
 from .records import moment
 
@@ -64,3 +64,9 @@ def event(fields: Mapping[str, Any]) -> Event:
 def no_reply_wanted(question: Event) -> InvalidRequest:
     """Nobody waits for a reply to it."""
     return InvalidRequest("invalid_request", f"the event of {question.topic} asks for no reply", "see `event.reply_to`")
+
+
+def perhaps_lost(count: int) -> NotRunning:
+    """The daemon went away, and nobody knows whether it had published the last events."""
+    message = f"pilotd went away before it had confirmed {count} events: they may be lost"
+    return NotRunning("daemon_not_running", message, "publish them again if that matters")

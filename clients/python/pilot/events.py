@@ -36,6 +36,8 @@ class Events:
         self._link: Optional[_link.Link] = None
         self._unlooked = 0
         self._flushes = 0
+        self._unsure = 0
+        self._lost = 0
 
     def publish(
         self,
@@ -75,7 +77,8 @@ class Events:
         return total
 
     def flush(self, timeout: Optional[Duration] = None) -> None:
-        """Returns when everything before it is published; raises the first refusal since the last look."""
+        """Returns when everything before it is published; raises the first refusal, or that the daemon went away before
+        it had said so of everything."""
         deadline = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
         with self._lock:
             self._flushes += 1
@@ -92,8 +95,9 @@ class Events:
             except (OSError, ValueError) as problem:
                 self._drop()
                 raise broken(self._path, problem) from None
-        if refused:
-            raise refused
+            lost, self._unsure, self._lost = self._lost, 0, 0
+        if refused or lost:
+            raise refused or _bus.perhaps_lost(lost)
 
     def subscribe(
         self,
@@ -155,6 +159,7 @@ class Events:
         with self._lock:
             link = self._write(data)
             self._unlooked += count
+            self._unsure += count
             if self._unlooked >= _LOOK:
                 self._unlooked = 0
                 refused = self._look(link)
@@ -192,3 +197,5 @@ class Events:
         if self._link is not None:
             self._link.close()
             self._link = None
+            self._lost += self._unsure
+            self._unsure = 0

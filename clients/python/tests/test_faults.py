@@ -195,6 +195,26 @@ class Restarts(unittest.TestCase):
             back.join()
         self.assertEqual(self.published, [_wire.encode_event("a", b"1"), _wire.encode_event("b", b"2")])
 
+    def test_flush_says_what_nobody_confirmed(self):
+        with pilot.connect(self.server.path) as agent:
+            agent.publish("a", 1)
+            self.restart()
+            agent.publish("b", 2)
+            with self.assertRaisesRegex(pilot.NotRunning, "confirmed 1 events"):
+                agent.events().flush()
+            agent.events().flush()
+
+        async def asynchronous():
+            async with await pilot.aio.connect(self.server.path) as agent:
+                await agent.publish("a", 1)
+                self.restart()
+                with self.assertRaises(pilot.NotRunning):
+                    await agent.events().flush()
+                await agent.publish("b", 2)
+                await agent.events().flush()
+
+        asyncio.run(asynchronous())
+
     def test_close_ends_an_iteration_of_another_thread(self):
         with pilot.connect(self.server.path) as agent:
             subscription = agent.subscribe("life.*")

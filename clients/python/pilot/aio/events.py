@@ -11,7 +11,7 @@ from .. import _bus, _wire
 from .._call import Duration, seconds
 from .._link import Pauses, too_slow
 from .._subscribe import Subscribe
-from ..errors import PilotError, broken
+from ..errors import NotRunning, PilotError, broken
 from ..event import Event, encode
 from ..events import BATCH
 from . import _link
@@ -30,6 +30,8 @@ class Events:
         self._flushes = 0
         self._waiting: Dict[int, asyncio.Future[None]] = {}
         self._refused: Optional[PilotError] = None
+        self._unsure = 0
+        self._lost = 0
 
     async def publish(
         self,
@@ -50,7 +52,7 @@ class Events:
             await _link.ask(self._path, _bus.hand_event(node, fields), self._timeout)
             return
         raw, kind = encode(data, content_type)
-        await self._send(_wire.frame(_wire.encode_event(topic, raw, kind, headers, reply_to)))
+        await self._send(_wire.frame(_wire.encode_event(topic, raw, kind, headers, reply_to)), 1)
 
     async def publish_many(self, events: Iterable[Tuple[str, Any]]) -> int:
         """Publishes pairs of topic and data, many in one write; gives how many."""
@@ -60,28 +62,35 @@ class Events:
             raw, kind = encode(data, None)
             encoded = _wire.encode_event(topic, raw, kind)
             if batch and size + len(encoded) > BATCH:
-                await self._send(_wire.frame(b"".join(batch)))
+                await self._send(_wire.frame(b"".join(batch)), len(batch))
                 batch, size = [], 0
             batch.append(encoded)
             size, total = size + len(encoded), total + 1
         if batch:
-            await self._send(_wire.frame(b"".join(batch)))
+            await self._send(_wire.frame(b"".join(batch)), len(batch))
         return total
 
     async def flush(self, timeout: Optional[Duration] = None) -> None:
-        """Returns when everything before it is published; raises the first refusal since the last call."""
+        """Returns when everything before it is published; raises the first refusal, or that the daemon went away before
+        it had said so of everything."""
         patience = self._timeout if timeout is None else seconds(timeout)
         self._flushes += 1
         number, flushed = self._flushes, asyncio.get_running_loop().create_future()
         self._waiting[number] = flushed
         try:
-            await self._send(_wire.frame(_wire.encode_flush(number)))
+            await self._send(_wire.frame(_wire.encode_flush(number)), 0)
             await asyncio.wait_for(flushed, patience)
+        except NotRunning:
+            self._lost = 0
+            raise
         except asyncio.TimeoutError:
             raise too_slow(self._path, patience) from None
         finally:
             self._waiting.pop(number, None)
+        lost, self._unsure, self._lost = self._lost, 0, 0
         self._raise_refusal()
+        if lost:
+            raise _bus.perhaps_lost(lost)
 
     async def subscribe(
         self,
@@ -146,14 +155,16 @@ class Events:
     ) -> None:
         await self.close()
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: bytes, count: int) -> None:
         self._raise_refusal()
         loop, pauses = asyncio.get_running_loop(), Pauses()
         deadline = loop.time() + self._timeout
         while True:
             try:
                 link = await self._opened()
-                return await link.send(data, self._timeout)
+                await link.send(data, self._timeout)
+                self._unsure += count
+                return
             except asyncio.TimeoutError:
                 raise too_slow(self._path, self._timeout) from None
             except OSError as problem:
@@ -178,6 +189,8 @@ class Events:
                         self._settle(batch.flushed, None)
         except (OSError, ValueError) as problem:
             link.close()
+            self._lost += self._unsure
+            self._unsure = 0
             self._settle(self._flushes, broken(self._path, problem))
 
     def _settle(self, number: int, problem: Optional[PilotError]) -> None:
