@@ -2,6 +2,7 @@
 
 mod file;
 mod layers;
+pub mod services;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::parser::ValueSource;
 
 use file::File;
 use layers::Layers;
+use services::Services;
 
 use super::options::Up;
 use super::places;
@@ -105,6 +107,8 @@ pub struct Config {
     pub embedded: Option<Embedded>,
     /// Hand-configured peers.
     pub wireguard: Vec<WireguardPeer>,
+    /// What the services may cost, and what is attached to their ports.
+    pub services: Services,
     /// Every setting with its origin, for `pilotctl config`.
     pub settings: Vec<Setting>,
 }
@@ -153,6 +157,12 @@ impl Config {
             rendezvous: layers.parsed("rendezvous.url", up.rendezvous.clone(), file.rendezvous.url)?,
             embedded: embedded(&mut layers, up, file.rendezvous.embedded),
             wireguard: file.wireguard.peers.into_iter().map(Into::into).collect(),
+            services: Services {
+                events: services::events(&mut layers, file.events)?,
+                inbox: services::inbox(&mut layers, file.inbox),
+                files: services::files(&mut layers, file.files),
+                streams: services::streams(&mut layers, file.streams),
+            },
             settings: Vec::new(),
         };
         Ok(Config { settings: layers.into_settings(), ..config })

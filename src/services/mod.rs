@@ -12,9 +12,9 @@ pub mod files;
 pub mod inbox;
 pub mod listen;
 pub mod reply;
+pub mod streams;
 pub mod tasks;
 pub mod time;
-pub mod streams;
 
 /// What the services say by gRPC and in frames, generated from `proto/pilot/v1/`.
 #[allow(missing_docs, clippy::all)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::services::{EventsTable, FilesTable, InboxTable, StreamsTable};
 use super::{ConfigError, WireguardPeer};
 use crate::identity::TunnelKey;
 
@@ -26,6 +27,10 @@ pub(super) struct File {
     pub trust: TrustTable,
     pub rendezvous: RendezvousTable,
     pub wireguard: WireguardTable,
+    pub events: EventsTable,
+    pub inbox: InboxTable,
+    pub files: FilesTable,
+    pub streams: StreamsTable,
 }
 
 /// `[trust]`

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::crank::Call;
+use super::services::Services;
 use super::views;
 use crate::control::views::{Config, Done, Pending, Setting, Trusted, Waited};
 use crate::control::{Backend, Error, Request};
@@ -42,6 +43,8 @@ pub struct Calls {
     pub stop: watch::Sender<bool>,
     /// What does not change.
     pub facts: Arc<Facts>,
+    /// Whose counters the status shows.
+    pub services: Services,
 }
 
 impl Backend for Calls {
@@ -79,7 +82,7 @@ impl Calls {
     fn show(&self, answer: Answer) -> Result<Value, Error> {
         match answer {
             Answer::Info(info) => json(&views::info(&info, &self.facts)),
-            Answer::Status(status) => Ok(views::status(&status, &self.facts)),
+            Answer::Status(status) => Ok(views::status(&status, &self.facts, self.services.counters())),
             Answer::Peers(peers) => json(&views::peers(&peers)),
             Answer::Found(peer) => json(&views::peer(&peer)),
             Answer::Trusted(records) => json(&Trusted { trusted: records.iter().map(views::trusted).collect() }),

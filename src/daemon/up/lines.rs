@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -11,20 +12,33 @@ use crate::control::{Backend, Error, Request, Verb};
 use crate::services::directory::Caller;
 use crate::services::door::{LineReader, LineWriter, Lines};
 
-/// The local socket, spoken to in lines.
+/// A conversation belongs to the requests when its first line has a `verb`, to the events otherwise.
 pub struct LocalLines {
     /// Carries out requests.
     pub calls: Calls,
+    /// Takes what is published and subscribed.
+    pub events: Arc<dyn Lines>,
 }
 
 impl Lines for LocalLines {
     fn serve<'a>(
         &'a self,
-        _caller: Caller,
-        lines: LineReader,
+        caller: Caller,
+        mut lines: LineReader,
         out: LineWriter,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>> {
-        Box::pin(self.requests(lines, out))
+        Box::pin(async move {
+            let first = match lines.next().await? {
+                Some(Ok(first)) => first,
+                // Too long for any request.
+                Some(Err(_)) => return self.events.serve(caller, lines, out).await,
+                None => return Ok(()),
+            };
+            let is_request = serde_json::from_slice::<Map<String, Value>>(&first);
+            let is_request = is_request.is_ok_and(|fields| fields.contains_key("verb"));
+            lines.unread(first);
+            if is_request { self.requests(lines, out).await } else { self.events.serve(caller, lines, out).await }
+        })
     }
 }
 

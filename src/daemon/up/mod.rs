@@ -31,6 +31,7 @@ use crate::identity::{Address, Identity, NodeId, RendezvousUrl, Token};
 use crate::node::{Node, Settings, State, WireguardPeer};
 use crate::peer::record::Change;
 use crate::rendezvous::LinkEvent;
+use crate::services::directory::Directory;
 use crate::store::Store;
 use crate::tun::Device;
 use crate::udp::{self, Excluded, LocalAddress, Sockets};
@@ -41,6 +42,7 @@ pub use background::in_background;
 use calls::{Calls, Facts};
 use crank::{Crank, Inputs};
 use embedded::Embedded;
+use services::{Doors, Services};
 
 /// Items between the fast path and the node; more are dropped and counted.
 const SLOW_QUEUE: usize = 1024;
@@ -81,11 +83,15 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         firewall: ground.firewall.as_ref().map(|firewall| firewall.table().to_owned()),
     });
     let (ready, is_ready) = watch::channel(false);
-    let backend = Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts };
-
     let address = config.prefix.ipv6(Address { network: config.network, node: ground.id });
-    let roster = roster::alone(ground.id, ground.state.identity.public_key(), address);
+    let alone = roster::alone(ground.id, ground.state.identity.public_key(), address);
+    let (roster, directory) = watch::channel(Arc::new(alone));
     let interface = ground.device.name().to_owned();
+    let services = Services::open(config.services.clone(), &config.state, Directory::new(directory), &interface)?;
+    let counted = services.clone();
+    let backend =
+        Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts, services: counted };
+
     let node = Node::new(settings(&config, &server.url, &ground), state(ground.state, ground.id), crank::now());
     let table = Arc::new(ArcSwap::new(node.table()));
     let parts = Parts {
@@ -110,8 +116,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
 
     let datapath =
         Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
-    let serving = services::serve(services::Ground { control, calls: backend.clone(), roster, interface });
-    let serving = tokio::spawn(serving);
+    let doors = Doors { control, calls: backend.clone(), roster, interface };
+    let serving = tokio::spawn(services.clone().serve(doors));
     if let Some(token) = token {
         tokio::spawn(join::redeem(backend.clone(), token));
     }
@@ -121,6 +127,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     serving.abort();
     // It was told to end: how it says so does not matter, but its socket is gone now.
     let _ = serving.await;
+    services.close();
     datapath.stop();
     if let Some(embedded) = server.embedded {
         embedded.stop().await;

@@ -1,7 +1,11 @@
-//! Opens the doors: the local socket, and the ports of the overlay address.
+//! The services of a node, and the doors to them: the local socket, and the ports of the overlay address.
 
+use std::net::Ipv6Addr;
+use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -9,41 +13,135 @@ use super::calls::Calls;
 use super::lines::LocalLines;
 use super::roster;
 use crate::control;
+use crate::daemon::Failure;
+use crate::daemon::config::services as config;
 use crate::services::directory::{Directory, Roster};
-use crate::services::door::{Door, Limits};
-use crate::services::{echo, listen};
+use crate::services::door::{Door, Limits, Lines};
+use crate::services::events::{Events, dial};
+use crate::services::files::Files;
+use crate::services::inbox::{self, Inbox};
+use crate::services::streams::{self, Streams};
+use crate::services::tasks::{self, Tasks};
+use crate::services::{echo, events, listen};
+use crate::store::sequence::SequenceFile;
 
-/// What the services stand on.
-pub struct Ground {
+/// Every service; clones are the same.
+#[derive(Clone)]
+pub struct Services {
+    events: Events,
+    inbox: Inbox,
+    files: Files,
+    streams: Streams,
+    tasks: Tasks,
+    directory: Directory,
+    sequence: SequenceFile,
+}
+
+/// What the services are reached by.
+pub struct Doors {
     /// The local socket; its file is gone when the services end.
     pub control: control::Server,
     /// Carries out requests.
     pub calls: Calls,
-    /// Who we are, as far as that is known without asking.
-    pub roster: Roster,
+    /// Written anew whenever the node's peers change.
+    pub roster: watch::Sender<Arc<Roster>>,
     /// The TUN device.
     pub interface: String,
 }
 
-/// Serves until the future is dropped, which ends every service and closes every connection.
-pub async fn serve(mut ground: Ground) {
-    let address = ground.roster.me.address;
-    let (roster, watched) = watch::channel(Arc::new(ground.roster));
-    let directory = Directory::new(watched);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(roster::follow(ground.calls.clone(), roster));
-    tasks.spawn(serve_echo(address, ground.interface.clone()));
-    if let Some(listener) = ground.control.listener() {
-        let lines = Arc::new(LocalLines { calls: ground.calls.clone() });
-        let door = Door::new(control::router(ground.calls), &[], lines, Limits::default()).await;
-        tasks.spawn(door.serve_local(listener, directory.clone()));
+impl Services {
+    /// The services of the node that `directory` is about, with what they keep in its `state` folder.
+    ///
+    /// # Errors
+    /// What is kept cannot be opened, or the settings contradict each other.
+    pub fn open(
+        settings: config::Services,
+        state: &Path,
+        directory: Directory,
+        interface: &str,
+    ) -> Result<Services, Failure> {
+        let (first, sequence) = SequenceFile::open(&state.join("events.seq"))?;
+        let reach = Arc::new(dial::Overlay { silence: settings.events.silence });
+        let reservation = Arc::new(sequence.clone());
+        let events = Events::new(settings.events, directory.clone(), reach, first, reservation);
+        let inbox = Inbox::open(settings.inbox, state, directory.clone(), Arc::new(connect))?;
+        let files = Files::new(settings.files, state, inbox.clone());
+        let kernel = streams::kernel(directory.me().address, interface.to_owned());
+        let streams = Streams::new(directory.clone(), settings.streams, kernel)?;
+        let tasks = Tasks::new(inbox.clone());
+        Ok(Services { events, inbox, files, streams, tasks, directory, sequence })
     }
-    while tasks.join_next().await.is_some() {}
+
+    /// What happened since the start, for the status.
+    pub fn counters(&self) -> Value {
+        json!({"events": self.events.counters(), "inbox": self.inbox.counters()})
+    }
+
+    /// Serves until the future is dropped, which ends every service and closes every connection.
+    pub async fn serve(self, doors: Doors) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(roster::follow(doors.calls.clone(), doors.roster));
+        tasks.spawn(self.events.clone().run_links());
+        tasks.spawn(self.inbox.clone().run());
+        tasks.spawn(self.files.clone().run());
+        tasks.spawn(self.streams.clone().serve());
+        tasks.spawn(self.tasks.clone().run());
+        self.open_overlay(&doors.interface, &mut tasks).await;
+        let mut control = doors.control;
+        if let Some(listener) = control.listener() {
+            let door = self.local_door(doors.calls).await;
+            tasks.spawn(door.serve_local(listener, self.directory.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Writes down what a clean stop knows better than a crash.
+    pub fn close(&self) {
+        if let Err(error) = self.sequence.write(self.events.next_seq()) {
+            tracing::warn!(%error, "events will be numbered with a gap after the next start");
+        }
+    }
+
+    async fn local_door(&self, calls: Calls) -> Door {
+        let router = control::router(calls.clone())
+            .merge(self.events.router())
+            .merge(self.inbox.router())
+            .merge(self.files.router())
+            .merge(self.streams.router())
+            .merge(self.tasks.router());
+        let names = [events::SERVICE, inbox::SERVICE, streams::SERVICE, tasks::SERVICE];
+        let lines = Arc::new(LocalLines { calls, events: self.events.lines() });
+        Door::new(router, &names, lines, Limits::default()).await
+    }
+
+    async fn open_overlay(&self, interface: &str, tasks: &mut JoinSet<()>) {
+        let address = self.directory.me().address;
+        if let Some(listeners) = bound(address, echo::PORT, interface) {
+            tasks.spawn(echo::serve(listeners));
+        }
+        let inbox = self.inbox.router().merge(self.files.router()).merge(self.streams.grpc());
+        let ports: [(u16, axum::Router, &[&str], Arc<dyn Lines>); 3] = [
+            (inbox::PORT, inbox, &[inbox::SERVICE, streams::SERVICE], self.inbox.lines()),
+            (dial::PORT, self.events.router(), &[events::SERVICE], self.events.lines()),
+            (tasks::PORT, self.tasks.router(), &[tasks::SERVICE], self.tasks.lines()),
+        ];
+        for (port, router, names, lines) in ports {
+            if let Some(listeners) = bound(address, port, interface) {
+                let door = Door::new(router, names, lines, Limits::default()).await;
+                tasks.spawn(door.serve_overlay(listeners, self.directory.clone()));
+            }
+        }
+    }
 }
 
-async fn serve_echo(address: std::net::Ipv6Addr, interface: String) {
-    match listen::listen(address, echo::PORT, &interface) {
-        Ok(listeners) => echo::serve(listeners).await,
-        Err(error) => tracing::warn!(%error, "no echo service on port {}", echo::PORT),
-    }
+/// A node whose port is taken goes on without it, and says so.
+fn bound(address: Ipv6Addr, port: u16, interface: &str) -> Option<Vec<TcpListener>> {
+    listen::listen(address, port, interface)
+        .inspect_err(|error| tracing::error!(%error, "the service on port {port} cannot be reached"))
+        .ok()
+}
+
+/// To a port of another node.
+fn connect(address: Ipv6Addr, port: u16) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send>> {
+    Box::pin(TcpStream::connect((address, port)))
 }

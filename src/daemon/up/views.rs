@@ -42,7 +42,7 @@ fn rendezvous(view: &node::RendezvousView, facts: &Facts) -> Rendezvous {
     }
 }
 
-pub fn status(status: &node::Status, facts: &Facts) -> Value {
+pub fn status(status: &node::Status, facts: &Facts, services: Value) -> Value {
     let drops: Map<String, Value> =
         status.drops.iter().map(|(reason, count)| (reason.name().to_owned(), (*count).into())).collect();
     let candidates: Vec<String> = status.candidates.iter().map(ToString::to_string).collect();
@@ -55,6 +55,7 @@ pub fn status(status: &node::Status, facts: &Facts) -> Value {
         "interface": facts.interface,
         "listen_port": facts.listen_port,
         "firewall": facts.firewall,
+        "services": services,
         "drops": drops,
     })
 }

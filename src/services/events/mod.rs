@@ -35,5 +35,8 @@ pub mod trie;
 pub mod wire;
 pub mod wishes;
 
+/// The gRPC service.
+pub const SERVICE: &str = "pilot.v1.Events";
+
 pub use facade::{Events, Intake, Question};
 pub use settings::Settings;

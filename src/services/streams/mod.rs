@@ -48,6 +48,9 @@ pub const REMEMBERED: usize = 1024;
 /// A breath after a failed accept: out of descriptors, most likely, and the next would fail as well.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The gRPC service.
+pub const SERVICE: &str = "pilot.v1.Streams";
+
 /// Opens the sockets of a port of the overlay address.
 pub type Listen = Box<dyn Fn(u16) -> Result<Vec<TcpListener>, Error> + Send + Sync>;
 
