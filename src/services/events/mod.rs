@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod batch;
+pub mod bridge;
 pub mod bus;
 pub mod dial;
 pub mod event;
