@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::task::JoinSet;
 
 use super::bus::Bus;
+use super::facade::Events;
 use crate::control::Error;
 use export::Exporter;
 use import::Importer;
@@ -82,10 +83,18 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Begins to mirror. The server need not be there yet.
+    /// Begins to mirror events of this node. The server need not be there yet.
     ///
     /// # Errors
     /// `bad_argument`, `invalid_topic` for settings that cannot work.
+    pub async fn open(settings: &Settings, events: &Events) -> Result<Bridge, Error> {
+        Bridge::start(settings, events.inner.bus.clone()).await
+    }
+
+    /// As [`Bridge::open`], at the bus itself.
+    ///
+    /// # Errors
+    /// The same.
     pub async fn start(settings: &Settings, bus: Arc<Bus>) -> Result<Bridge, Error> {
         let counters = Arc::<Counters>::default();
         let exporters = settings.export.iter().map(|export| Exporter::new(&bus, settings, export, counters.clone()));
