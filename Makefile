@@ -6,9 +6,9 @@ TARGET     := $(or $(CARGO_TARGET_DIR),target)
 VENV       := $(abspath $(TARGET))/venv
 RUN_TOOLS  := gcc:gcc nft:nftables ip:iproute2
 TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard-go:wireguard-go wg:wireguard-tools \
-              python3:python3 setpriv:util-linux sysctl:procps
+              python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server
 
-.PHONY: up down demo test soak sim-long bench-events lint tools test-tools build
+.PHONY: up down demo test soak sim-long lint tools test-tools build bench-events
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -28,22 +28,26 @@ demo: build test-tools
 
 ## test: every test, network-namespace tests included (root)
 test: test-tools $(VENV)/ready
-	$(CARGO) test --lib --bins --test cli --test generated
+	$(CARGO) test --lib --bins --test cli --test generated --test streams
 	$(CARGO) test --features sim --test sim
 	$(CARGO) test --features sim --lib -- peer:: node::
-	PILOT_TEST_PYTHON=$(VENV)/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
+	$(CARGO) build --examples
+	$(VENV)/bin/python -m unittest discover -s clients/python/tests -t clients/python
+	$(VENV)/bin/mypy --strict --cache-dir=$(abspath $(TARGET))/mypy clients/python/pilot
+	PILOT_TEST_PYTHON=$(abspath $(VENV))/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
 
-## soak: ten minutes with idle gaps (root)
+## soak: ten minutes with idle gaps, and 200 crashes of a receiver (root)
 soak: test-tools
 	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes
-
-## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
-sim-long:
-	$(CARGO) test --release --features sim --test sim -- --nocapture --ignored a_night
+	PILOT_CRASH_ROUNDS=200 $(CARGO) test --test netns -- --test-threads=1 --nocapture acknowledged_messages
 
 ## bench-events: events and inbox beside nats-server and redis, some 20 minutes (root); BENCH="veth --quick" for a part
 bench-events:
 	bench/events/run $(BENCH)
+
+## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
+sim-long:
+	$(CARGO) test --release --features sim --test sim -- --nocapture --ignored a_night
 
 ## lint: everything that CI checks beside the tests
 lint:
@@ -65,10 +69,10 @@ tools:
 test-tools:
 	@$(call install,$(TEST_TOOLS))
 
-$(VENV)/ready:
+$(VENV)/ready: examples/grpc/requirements.txt
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -y -q python3-venv; }
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q "grpcio>=1.60"
+	$(VENV)/bin/pip install -q -r examples/grpc/requirements.txt mypy
 	@touch $@
 
 # $(call install,program:package …): installs the Debian packages whose program is missing.

@@ -128,7 +128,7 @@ impl Config {
     /// The first setting that is not understood, with where it stands.
     pub fn new(up: &Up, flag_origin: &dyn Fn(&str) -> &'static str) -> Result<Config, ConfigError> {
         let path = up.config.clone().unwrap_or_else(places::config);
-        let file = File::read(&path, up.config.is_some())?;
+        let mut file = File::read(&path, up.config.is_some())?;
         let mut layers = Layers::new(flag_origin);
         let config = Config {
             state: layers.path("state", up.state.clone(), file.state, places::state),
@@ -158,6 +158,7 @@ impl Config {
             embedded: embedded(&mut layers, up, file.rendezvous.embedded),
             wireguard: file.wireguard.peers.into_iter().map(Into::into).collect(),
             services: Services {
+                bridge: file.events.bridge.take(),
                 events: services::events(&mut layers, file.events)?,
                 inbox: services::inbox(&mut layers, file.inbox),
                 files: services::files(&mut layers, file.files),

@@ -269,6 +269,21 @@ impl Process {
         self.0.id()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Whether it has ended by itself with exit code 0.
+    pub fn succeeded(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some_and(|status| status.success()))
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        output(Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]));
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         let _ = self.0.kill();
@@ -437,6 +452,35 @@ impl Node {
         self.host.try_run(&format!("ping -6 -c1 -W1 -n {}", other.ipv6))
     }
 
+    /// A shell line as a user of this node types it: our programs in PATH, the node's socket in the environment.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = self.host.command("sh");
+        let programs = program("pilotctl").parent().expect("a folder").display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.args(["-ec", line]).env("PATH", format!("{programs}:{path}"));
+        command.env("PILOT_SOCKET", &self.socket).env("PILOT_STATE", &self.state);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// What a line of a user prints; fails the test when it fails.
+    pub fn says(&self, line: &str) -> String {
+        output(&mut self.shell(line))
+    }
+
+    /// Whether a line of a user succeeds.
+    pub fn tries(&self, line: &str) -> bool {
+        self.shell(line).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("sh runs").success()
+    }
+
+    /// Starts a line of a user whose output goes to a file, until the handle is dropped.
+    pub fn runs(&self, line: &str, to: &Path) -> Process {
+        let file = File::create(to).expect("a file for the output");
+        let errors = file.try_clone().expect("the same file");
+        let mut command = self.shell(&format!("exec {line}"));
+        Process(command.stdout(file).stderr(errors).spawn().expect("sh runs"))
+    }
+
     /// The daemon's log so far.
     pub fn read_log(&self) -> String {
         let mut text = String::new();
@@ -498,6 +542,55 @@ impl TwoHomes {
         let ping = format!("ping -6 -c1 -W1 -n {}", self.b.ipv6);
         until("the first reply", Duration::from_secs(10), || self.a.host.try_run(&ping));
         started.elapsed().as_secs_f64()
+    }
+}
+
+/// Three homes behind NATs with the agents of the articles, who trust each other.
+pub struct Agents {
+    /// `market-monitor-node`.
+    pub monitor: Node,
+    /// `execution-worker-alpha`.
+    pub alpha: Node,
+    /// `worker-node`.
+    pub worker: Node,
+    /// The public server.
+    pub rendezvous: Rendezvous,
+    /// Where they live.
+    pub lab: Lab,
+}
+
+impl Agents {
+    /// All run and are connected.
+    pub fn connected() -> Agents {
+        let agents = Agents::strangers();
+        for (one, other) in agents.pairs() {
+            befriend(one, other);
+        }
+        for (one, other) in agents.pairs() {
+            one.ctl(&["wait", "--for", &other.name, "--timeout", "15s"]);
+            other.ctl(&["wait", "--for", &one.name, "--timeout", "15s"]);
+        }
+        agents
+    }
+
+    /// All run, and nobody trusts anybody.
+    pub fn strangers() -> Agents {
+        let mut lab = Lab::new();
+        let server = lab.public_host("rv");
+        let homes = ["m", "a", "w"].map(|name| lab.home(name, Nat::PortRestricted));
+        let rendezvous = lab.rendezvous(&server);
+        let [monitor, alpha, worker] = homes;
+        Agents {
+            monitor: lab.node(&monitor, "market-monitor-node", Some(&rendezvous)),
+            alpha: lab.node(&alpha, "execution-worker-alpha", Some(&rendezvous)),
+            worker: lab.node(&worker, "worker-node", Some(&rendezvous)),
+            rendezvous,
+            lab,
+        }
+    }
+
+    fn pairs(&self) -> [(&Node, &Node); 3] {
+        [(&self.monitor, &self.alpha), (&self.monitor, &self.worker), (&self.alpha, &self.worker)]
     }
 }
 

@@ -4,8 +4,12 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod articles;
 mod connect;
+mod drivers;
+mod events;
 mod faults;
+mod inbox;
 mod lab;
 mod silence;
 mod soak;

@@ -254,7 +254,7 @@ def echo_one(listener, node_id):
 
 
 def streams_need_a_listener(agent):
-    refused("no_listener", lambda: agent.connect_stream(agent.node_id, 1000))
+    refused("no_listener", lambda: agent.connect_stream(agent.node_id, 1009))
 
 
 # Tasks.

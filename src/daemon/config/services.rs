@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{ConfigError, Layers};
+use crate::services::events::bridge;
 use crate::services::events::topic::Pattern;
 use crate::services::{events, files, inbox, streams};
 
@@ -13,6 +14,8 @@ use crate::services::{events, files, inbox, streams};
 pub struct Services {
     /// Of events.
     pub events: events::Settings,
+    /// Of the bridge to NATS, if there is one.
+    pub bridge: Option<bridge::Settings>,
     /// Of the inbox and the outbox.
     pub inbox: inbox::Settings,
     /// Of files.
@@ -30,6 +33,7 @@ pub(super) struct EventsTable {
     pub retention_bytes: Option<usize>,
     pub retention_secs: Option<u64>,
     pub retention: Vec<RetentionTable>,
+    pub bridge: Option<bridge::Settings>,
 }
 
 /// `[[events.retention]]`

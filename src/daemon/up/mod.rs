@@ -87,7 +87,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let alone = roster::alone(ground.id, ground.state.identity.public_key(), address);
     let (roster, directory) = watch::channel(Arc::new(alone));
     let interface = ground.device.name().to_owned();
-    let services = Services::open(config.services.clone(), &config.state, Directory::new(directory), &interface)?;
+    let services =
+        Services::open(config.services.clone(), &config.state, Directory::new(directory), &interface).await?;
     let counted = services.clone();
     let backend =
         Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts, services: counted };

@@ -16,7 +16,8 @@ use crate::control;
 use crate::daemon::Failure;
 use crate::daemon::config::services as config;
 use crate::services::directory::{Directory, Roster};
-use crate::services::door::{Door, Limits, Lines};
+use crate::services::door::{Door, Limits};
+use crate::services::events::bridge::Bridge;
 use crate::services::events::{Events, dial};
 use crate::services::files::Files;
 use crate::services::inbox::{self, Inbox};
@@ -35,6 +36,7 @@ pub struct Services {
     tasks: Tasks,
     directory: Directory,
     sequence: SequenceFile,
+    bridge: Option<Arc<Bridge>>,
 }
 
 /// What the services are reached by.
@@ -54,7 +56,7 @@ impl Services {
     ///
     /// # Errors
     /// What is kept cannot be opened, or the settings contradict each other.
-    pub fn open(
+    pub async fn open(
         settings: config::Services,
         state: &Path,
         directory: Directory,
@@ -64,17 +66,22 @@ impl Services {
         let reach = Arc::new(dial::Overlay { silence: settings.events.silence });
         let reservation = Arc::new(sequence.clone());
         let events = Events::new(settings.events, directory.clone(), reach, first, reservation);
+        let bridge = match &settings.bridge {
+            Some(bridge) => Some(Arc::new(Bridge::open(bridge, &events).await?)),
+            None => None,
+        };
         let inbox = Inbox::open(settings.inbox, state, directory.clone(), Arc::new(connect))?;
         let files = Files::new(settings.files, state, inbox.clone());
         let kernel = streams::kernel(directory.me().address, interface.to_owned());
         let streams = Streams::new(directory.clone(), settings.streams, kernel)?;
         let tasks = Tasks::new(inbox.clone());
-        Ok(Services { events, inbox, files, streams, tasks, directory, sequence })
+        Ok(Services { events, inbox, files, streams, tasks, directory, sequence, bridge })
     }
 
     /// What happened since the start, for the status.
     pub fn counters(&self) -> Value {
-        json!({"events": self.events.counters(), "inbox": self.inbox.counters()})
+        let bridge = self.bridge.as_ref().map(|bridge| bridge.counts());
+        json!({"events": self.events.counters(), "bridge": bridge, "inbox": self.inbox.counters()})
     }
 
     /// Serves until the future is dropped, which ends every service and closes every connection.
@@ -119,18 +126,25 @@ impl Services {
         if let Some(listeners) = bound(address, echo::PORT, interface) {
             tasks.spawn(echo::serve(listeners));
         }
-        let inbox = self.inbox.router().merge(self.files.router()).merge(self.streams.grpc());
-        let ports: [(u16, axum::Router, &[&str], Arc<dyn Lines>); 3] = [
-            (inbox::PORT, inbox, &[inbox::SERVICE, streams::SERVICE], self.inbox.lines()),
-            (dial::PORT, self.events.router(), &[events::SERVICE], self.events.lines()),
-            (tasks::PORT, self.tasks.router(), &[tasks::SERVICE], self.tasks.lines()),
-        ];
-        for (port, router, names, lines) in ports {
+        let (events, inbox, work) = (self.events_door().await, self.inbox_door().await, self.tasks_door().await);
+        for (port, door) in [(inbox::PORT, inbox), (dial::PORT, events), (tasks::PORT, work)] {
             if let Some(listeners) = bound(address, port, interface) {
-                let door = Door::new(router, names, lines, Limits::default()).await;
                 tasks.spawn(door.serve_overlay(listeners, self.directory.clone()));
             }
         }
+    }
+
+    async fn inbox_door(&self) -> Door {
+        let router = self.inbox.router().merge(self.files.router()).merge(self.streams.grpc());
+        Door::new(router, &[inbox::SERVICE, streams::SERVICE], self.inbox.lines(), Limits::default()).await
+    }
+
+    async fn events_door(&self) -> Door {
+        Door::new(self.events.router(), &[events::SERVICE], self.events.lines(), Limits::default()).await
+    }
+
+    async fn tasks_door(&self) -> Door {
+        Door::new(self.tasks.router(), &[tasks::SERVICE], self.tasks.lines(), Limits::default()).await
     }
 }
 

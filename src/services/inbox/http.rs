@@ -96,13 +96,23 @@ fn query(inbox: &Inbox, fields: &[(String, String)]) -> Result<Query, Error> {
             "type" => query.kind = Some(value.parse().map_err(|error| wrong(name, value, &error))?),
             "after" => query.after = value.parse().map_err(|error| wrong(name, value, &error))?,
             "unread" => query.unread = value.parse().map_err(|error| wrong(name, value, &error))?,
-            "limit" => query.limit = value.parse().map_err(|error| wrong(name, value, &error))?,
+            "limit" => query.limit = page(value)?,
             "id" => query.ids.push(value.clone()),
             _ => return Err(Error::new("invalid_request", format!("there is no option {name:?}"))),
         }
     }
     bounded(&query.ids)?;
     Ok(query)
+}
+
+/// More in one answer would not be bounded.
+fn page(value: &str) -> Result<usize, Error> {
+    let limit = value.parse().map_err(|error| wrong("limit", value, &error))?;
+    if limit <= super::follow::PAGE {
+        return Ok(limit);
+    }
+    Err(wrong("limit", value, &format!("at most {}", super::follow::PAGE))
+        .hint("go on with after=SEQ, the place of the last one"))
 }
 
 fn wrong(name: &str, value: &str, error: &dyn std::fmt::Display) -> Error {
