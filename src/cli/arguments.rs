@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::BenchArguments;
 use super::inbox::InboxArguments;
 use super::outbox::OutboxArguments;
 use super::publish::{PublishArguments, RequestArguments};
@@ -128,6 +129,10 @@ pub enum Command {
     Request(RequestArguments),
     /// Print events as they come: of this node and of every trusted one, or of one node
     Subscribe(SubscribeArguments),
+    /// How fast the echo of a node gives bytes back, and how soon
+    Bench(BenchArguments),
+    /// Every verb and its arguments as JSON
+    Context,
     /// Send a message to the durable inbox of a node; it waits here while the node is away
     SendMessage(SendMessageArguments),
     /// The messages that came: list, follow, read, acknowledge, clear

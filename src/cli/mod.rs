@@ -4,7 +4,9 @@
 //! [`control::Error`](crate::control::Error), 0 for success.
 
 mod arguments;
+mod bench;
 mod config;
+mod context;
 mod daemon;
 mod execute;
 mod following;
@@ -109,6 +111,8 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Publish(arguments) => publish::run(session, arguments).await,
         Command::Request(arguments) => publish::request(session, arguments).await,
         Command::Subscribe(arguments) => subscribe::run(session, arguments).await,
+        Command::Bench(arguments) => bench::run(session, arguments).await,
+        Command::Context => context::run(session),
         Command::SendMessage(arguments) => send_message::run(session, arguments).await,
         Command::Inbox(arguments) => inbox::run(session, arguments).await,
         Command::Outbox(arguments) => outbox::run(session, arguments).await,

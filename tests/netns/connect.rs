@@ -138,4 +138,6 @@ fn overlay_services_are_bound_to_the_overlay() {
         homes.b.ipv6
     ));
     assert_eq!(said.trim(), "hello");
+    let measured = homes.a.ctl(&["bench", "b", "--time", "200ms"]);
+    assert!(measured["bytes"].as_u64() > Some(0) && measured["rtt_p50_ms"].as_f64() > Some(0.0), "{measured}");
 }
