@@ -1,4 +1,5 @@
-//! A connection that keeps its place, gives back its first byte, and breaks when its caller is not trusted any more.
+//! A connection that keeps its place, gives back its first byte, and breaks when it is over: with the trust in its
+//! caller, or with the door.
 
 use std::future::Future;
 use std::io;
@@ -10,30 +11,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::slots::Slot;
 
 /// Ready once the caller may be served no longer.
-pub(super) type Untrusted = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Over = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The connection, whoever holds it: also after an HTTP upgrade.
 pub(super) struct Guarded<S> {
     stream: S,
     first: Option<[u8; 1]>,
-    untrusted: Option<Untrusted>,
-    is_cut: bool,
+    /// Gone once it was ready.
+    over: Option<Over>,
     _slot: Slot,
 }
 
 impl<S> Guarded<S> {
-    pub fn new(stream: S, first: [u8; 1], untrusted: Option<Untrusted>, slot: Slot) -> Guarded<S> {
-        Guarded { stream, first: Some(first), untrusted, is_cut: false, _slot: slot }
+    pub fn new(stream: S, first: [u8; 1], over: Over, slot: Slot) -> Guarded<S> {
+        Guarded { stream, first: Some(first), over: Some(over), _slot: slot }
     }
 
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if let Some(untrusted) = &mut self.untrusted
-            && untrusted.as_mut().poll(context).is_ready()
-        {
-            self.untrusted = None;
-            self.is_cut = true;
+        if self.over.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready()) {
+            self.over = None;
         }
-        if self.is_cut { Err(io::Error::new(io::ErrorKind::ConnectionAborted, "no longer trusted")) } else { Ok(()) }
+        self.is_open()
+    }
+
+    fn is_open(&self) -> io::Result<()> {
+        let broken = || io::Error::new(io::ErrorKind::ConnectionAborted, "no longer served");
+        self.over.as_ref().map(drop).ok_or_else(broken)
     }
 }
 
@@ -54,9 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.is_cut {
-            this.check(context)?;
-        }
+        this.is_open()?;
         Pin::new(&mut this.stream).poll_write(context, bytes)
     }
 
@@ -66,9 +67,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.is_cut {
-            this.check(context)?;
-        }
+        this.is_open()?;
         Pin::new(&mut this.stream).poll_write_vectored(context, parts)
     }
 

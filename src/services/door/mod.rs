@@ -27,6 +27,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -103,6 +104,7 @@ impl Door {
 
     async fn accept_overlay(self, listener: TcpListener, directory: Directory) {
         let mut connections = JoinSet::new();
+        let (_open, closed) = watch::channel(());
         loop {
             let Ok((stream, from)) = listener.accept().await else {
                 sleep(PAUSE).await;
@@ -112,9 +114,14 @@ impl Door {
             let Some(member) = directory.roster().at(from.ip()).cloned() else { continue };
             if let Some(slot) = self.slots.take(member.id) {
                 prepare(&stream);
-                let (door, directory, caller) = (self.clone(), directory.clone(), Caller::Node(member.clone()));
-                let untrusted = Box::pin(async move { directory.until_untrusted(&member).await });
-                connections.spawn(door.converse(stream, caller, slot, Some(untrusted)));
+                let (directory, closed, caller) = (directory.clone(), closed.clone(), Caller::Node(member.clone()));
+                let over = Box::pin(async move {
+                    tokio::select! {
+                        () = directory.until_untrusted(&member) => {}
+                        () = until_closed(closed) => {}
+                    }
+                });
+                connections.spawn(self.clone().converse(stream, caller, slot, over));
             }
         }
     }
@@ -122,6 +129,7 @@ impl Door {
     /// Serves connections of the local socket until the future is dropped, which closes them.
     pub async fn serve_local(self, listener: UnixListener, directory: Directory) {
         let mut connections = JoinSet::new();
+        let (_open, closed) = watch::channel(());
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 sleep(PAUSE).await;
@@ -130,12 +138,13 @@ impl Door {
             while connections.try_join_next().is_some() {}
             let me = directory.me();
             if let Some(slot) = self.slots.take(me.id) {
-                connections.spawn(self.clone().converse(stream, Caller::Local(me), slot, None));
+                let over = Box::pin(until_closed(closed.clone()));
+                connections.spawn(self.clone().converse(stream, Caller::Local(me), slot, over));
             }
         }
     }
 
-    async fn converse<S>(self, mut stream: S, caller: Caller, slot: Slot, untrusted: Option<guarded::Untrusted>)
+    async fn converse<S>(self, mut stream: S, caller: Caller, slot: Slot, over: guarded::Over)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -144,7 +153,7 @@ impl Door {
             Ok(Ok(_)) => {}
             _ => return,
         }
-        let guarded = Guarded::new(stream, first, untrusted, slot);
+        let guarded = Guarded::new(stream, first, over, slot);
         // Whatever ends a connection, there is nobody left to tell.
         if first == *b"{" {
             let (read, write) = tokio::io::split(guarded);
@@ -172,6 +181,11 @@ impl Door {
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(caller)));
         builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
     }
+}
+
+/// Returns when whoever accepts connections does so no longer: then those that were upgraded end as well.
+async fn until_closed(mut closed: watch::Receiver<()>) {
+    while closed.changed().await.is_ok() {}
 }
 
 /// Small answers go at once, and a machine that is gone is noticed. A failure to ask for either harms nobody.

@@ -37,7 +37,7 @@ impl Lines for Echo {
 struct Fixture {
     address: SocketAddr,
     roster: watch::Sender<Arc<Roster>>,
-    _serving: JoinSet<()>,
+    serving: JoinSet<()>,
 }
 
 async fn start(limits: Limits) -> Fixture {
@@ -45,11 +45,22 @@ async fn start(limits: Limits) -> Fixture {
     let address = listener.local_addr().unwrap();
     let (roster, watched) = watch::channel(Arc::new(Roster::new(member(1, "fd50::1"), [member(2, "::1")])));
     let who = |Extension(caller): Extension<Caller>| async move { answer(Ok(json!(caller.member().id.to_string()))) };
-    let router = Router::new().route("/who", get(who)).route("/change", post(|body: String| async { body }));
+    let raw = |request: axum::extract::Request| async move {
+        let (response, connection) = upgrade(&mut request.into_parts().0, "raw").unwrap();
+        tokio::spawn(async move {
+            let mut connection = TokioIo::new(connection.await.unwrap());
+            connection.write_all(b"up").await.unwrap();
+            // Ends with the connection.
+            let _ = connection.read_u8().await;
+        });
+        response
+    };
+    let router = Router::new().route("/who", get(who)).route("/raw", get(raw));
+    let router = router.route("/change", post(|body: String| async { body }));
     let door = Door::new(router, &["pilot.v1.Events"], Arc::new(Echo), limits).await;
     let mut serving = JoinSet::new();
     serving.spawn(door.serve_overlay(vec![listener], Directory::new(watched)));
-    Fixture { address, roster, _serving: serving }
+    Fixture { address, roster, serving }
 }
 
 impl Fixture {
@@ -166,6 +177,20 @@ async fn a_connection_ends_with_the_trust_and_a_stranger_gets_none() {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
     assert!(door.connect().await.read_u8().await.is_err(), "nobody is served at an address of nobody");
+}
+
+#[tokio::test]
+async fn a_door_that_closes_ends_every_connection_also_those_that_were_upgraded() {
+    let mut door = start(Limits::default()).await;
+    let mut stream = door.connect().await;
+    let ask = "GET /raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    while !said.ends_with("\r\n\r\nup") {
+        said.push(stream.read_u8().await.unwrap().into());
+    }
+    door.serving.shutdown().await;
+    assert!(timeout(Duration::from_secs(10), stream.read_u8()).await.expect("it ends").is_err());
 }
 
 #[tokio::test]
