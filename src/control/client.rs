@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::lines::Lines;
 use super::views::Done;
-use super::{Error, Request};
+use super::{Error, Request, given};
 
 /// How often a socket that is to come or to go is looked at.
 pub const RETRY: Duration = Duration::from_millis(20);
@@ -36,6 +36,7 @@ pub struct Client {
 #[derive(Deserialize)]
 struct Envelope {
     status: String,
+    #[serde(default, deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     #[serde(default)]
     code: String,
@@ -267,6 +268,12 @@ mod tests {
     async fn data_is_given_to_the_letter() {
         let (_folder, client) = answering(whole("200 OK", r#"{"status":"ok","data":{"z":1.50,"a":1}}"#)).await;
         assert_eq!(client.get_raw("/v1/inbox").await.unwrap().get(), r#"{"z":1.50,"a":1}"#);
+    }
+
+    #[tokio::test]
+    async fn null_is_data() {
+        let (_folder, client) = answering(whole("200 OK", r#"{"status":"ok","data":null}"#)).await;
+        assert_eq!(client.get("/v1/inbox").await.unwrap(), Value::Null);
     }
 
     #[test]

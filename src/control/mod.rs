@@ -8,6 +8,7 @@
 
 mod client;
 mod error;
+mod given;
 mod lines;
 mod request;
 mod server;
@@ -15,6 +16,7 @@ pub mod views;
 
 pub use client::{Client, RETRY, query};
 pub use error::Error;
+pub use given::given;
 pub use lines::Lines;
 pub use request::{Request, Verb};
 pub use server::{Backend, Server, answer, router, serve};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-use crate::control::Error;
+use crate::control::{Error, given};
 
 /// A message to send: `Message::text("hello").id("greeting-1")`.
 #[derive(Clone, Debug, Serialize)]
@@ -107,7 +107,7 @@ pub struct Received {
     pub received: String,
     /// Whether it was acknowledged.
     pub read: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     #[serde(default)]
     data_base64: Option<String>,
@@ -181,6 +181,7 @@ mod tests {
     fn data_comes_back_as_it_was_given() {
         assert_eq!(received("text", r#""data":"a\"b""#).data().unwrap(), "a\"b");
         assert_eq!(received("json", r#""data":{"z":1.50}"#).data().unwrap(), r#"{"z":1.50}"#);
+        assert_eq!(received("json", r#""data":null"#).data().unwrap(), "null");
         assert_eq!(received("json", r#""data":"x""#).json::<String>().unwrap(), "x");
         assert_eq!(received("binary", r#""data_base64":"AP8=""#).data().unwrap(), &[0u8, 255][..]);
         assert_eq!(received("binary", r#""data_base64":"?""#).data().unwrap_err().code, "internal");

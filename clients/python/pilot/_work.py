@@ -15,11 +15,11 @@ def submit_task(node: str, task: Any, id: Optional[str], deadline: Optional[Dura
     """Submits a task. The ID is made here, so that asking again is harmless."""
     fields = {
         "node": node,
-        "task": task,
         "id": id or uuid.uuid4().hex,
         "deadline_secs": None if deadline is None else round(seconds(deadline)),
     }
-    return Call("POST", "/v1/tasks", Task.parse, body=encode_json(fields))
+    encoded = json.dumps(task, separators=(",", ":"), ensure_ascii=False)
+    return Call("POST", "/v1/tasks", Task.parse, body=encode_json(fields, ("task", encoded)))
 
 
 def tasks_query(state: Optional[str], direction: Optional[str], node: Optional[str]) -> Query:

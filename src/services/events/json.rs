@@ -14,14 +14,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::event::{EventView, JSON, NewEvent};
-use crate::control::Error;
+use crate::control::{Error, given};
 
 /// An event as a program writes it; fields that a node fills in are passed over.
 #[derive(Debug, Deserialize)]
 pub struct EventJson<'a> {
     #[serde(borrow, default)]
     topic: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "given")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     data_base64: Option<Cow<'a, str>>,
@@ -222,6 +222,22 @@ mod tests {
         let mut out = BytesMut::new();
         NewEvent { topic: "t", data, content_type, ..NewEvent::default() }.put(&mut out);
         serde_json::from_str(&shown(&out)).unwrap()
+    }
+
+    #[test]
+    fn null_is_data_and_an_event_without_data_is_none() {
+        assert!(
+            through(br#"{"topic":"a","data":null}"#).ends_with(r#""content_type":"application/json","data":null}"#)
+        );
+        for (sent, text) in [
+            (r#"{"topic":"a"}"#, "no `data`"),
+            (r#"{"topic":"a","data":null,"content_type":"text/plain"}"#, "not a string"),
+            (r#"{"topic":"a","data":null,"data_base64":"AA=="}"#, "both"),
+        ] {
+            let event = EventJson::parse(sent.as_bytes()).unwrap();
+            let error = event.put(None, &mut BytesMut::new()).unwrap_err();
+            assert!(error.code == "bad_argument" && error.message.contains(text), "{sent}: {error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::control::Error;
+use crate::control::{Error, given};
 use crate::services::directory::Roster;
 use crate::services::time::rfc3339;
 use crate::store::inbox::{Kind, StoredMessage};
@@ -93,6 +93,7 @@ pub struct Letter {
     id: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     data_base64: Option<String>,
     #[serde(default)]

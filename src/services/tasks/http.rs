@@ -14,7 +14,7 @@ use super::decide::Decision;
 use super::submit::Submission;
 use super::view::TaskView;
 use super::{State, Tasks};
-use crate::control::Error;
+use crate::control::{Error, given};
 use crate::services::directory::Caller;
 use crate::services::reply::{Item, reply, stream};
 use crate::store::inbox::{Direction, TaskQuery, TaskRecord};
@@ -118,6 +118,7 @@ struct Said {
     ok: bool,
     #[serde(default)]
     running: bool,
+    #[serde(default, deserialize_with = "given")]
     result: Option<Box<RawValue>>,
 }
 

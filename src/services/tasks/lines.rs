@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Tasks;
 use super::submit::Submission;
 use super::view::TaskView;
-use crate::control::Error;
+use crate::control::{Error, given};
 use crate::services::directory::Caller;
 use crate::services::door::{LineReader, LineWriter, Lines};
 use crate::services::reply::refusal;
@@ -31,6 +31,7 @@ impl Lines for Submissions {
 #[derive(Deserialize)]
 struct Question {
     id: String,
+    #[serde(default, deserialize_with = "given")]
     task: Option<serde::de::IgnoredAny>,
 }
 

@@ -5,7 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::services::directory::Caller;
 use crate::services::directory::testing::member;
+use crate::services::door::{LineReader, LineWriter};
 use crate::services::inbox::message::Draft;
 use crate::services::inbox::tests::{Node, Pair, pair};
 
@@ -138,6 +140,34 @@ async fn a_peer_submits_and_asks_for_its_own_tasks_only() {
     }
     let said = asked(&format!("POST /v1/tasks/mine/finish HTTP/1.1\r\n{tail}Content-Length: 2\r\n\r\n{{}}")).await;
     assert!(said.starts_with("HTTP/1.1 403"), "{said}");
+}
+
+#[tokio::test]
+async fn null_is_a_task_and_a_result() {
+    let pair = pair(Default::default()).await;
+    submit(&pair, "t", json!({"task": null})).await.unwrap();
+    assert_eq!(pair.two.task("t", "submitted").await.get("task"), Some(&json!(null)));
+    decide(&pair.two, "t", "finish", json!({"running": true, "result": "half"})).await.unwrap();
+    assert_eq!(pair.one.task("t", "running").await["result"], "half");
+    decide(&pair.two, "t", "finish", json!({"result": null})).await.unwrap();
+    assert_eq!(pair.one.task("t", "done").await["result"], json!(null), "null takes the place of what there was");
+    let said = lines(&pair, "{\"task\":null,\"id\":\"lines\"}\n").await;
+    assert_eq!((&said[0]["data"]["state"], said[0]["data"].get("task")), (&json!("submitted"), Some(&json!(null))));
+}
+
+/// What node two answers to lines of node one.
+async fn lines(pair: &Pair, text: &str) -> Vec<Value> {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 20);
+    let (read, write) = tokio::io::split(theirs);
+    let (read, write) = (LineReader::new(Box::new(read), 1 << 20), LineWriter::new(Box::new(write)));
+    let lines = pair.two.work.lines();
+    let serving = tokio::spawn(async move { lines.serve(Caller::Node(member(1, "::1").into()), read, write).await });
+    ours.write_all(text.as_bytes()).await.unwrap();
+    ours.shutdown().await.unwrap();
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    serving.await.unwrap().unwrap();
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]

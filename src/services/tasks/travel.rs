@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::State;
-use crate::control::Error;
+use crate::control::{Error, given};
 use crate::services::directory::Member;
 use crate::services::inbox::Also;
 use crate::store::inbox::{Direction, TaskRecord, TaskStep};
@@ -45,7 +45,7 @@ struct News<'a> {
 struct Update<'a> {
     id: String,
     state: String,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     result: Option<&'a RawValue>,
 }
 

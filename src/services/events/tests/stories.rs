@@ -146,6 +146,32 @@ async fn every_dialect_publishes_and_refusals_end_nothing() {
 }
 
 #[tokio::test]
+async fn null_is_data_in_every_dialect() {
+    let world = World::new();
+    let node = world.start(1, &[2]).await;
+    let mut seen = node.lines().await;
+    seen.say_and_flush(SUBSCRIBE_ALL).await;
+    let null = json!({"topic": "http", "data": null});
+    assert_eq!(node.client().post("/v1/events", &null).await.unwrap()["count"], 1);
+    node.lines().await.say_and_flush(r#"{"topic":"lines","data":null}"#).await;
+    let request = api::PublishRequest { event: Some(event("grpc", "null")), node: String::new() };
+    grpc(&world, 2, 1).await.publish(request).await.unwrap();
+    let client = node.client();
+    let asking =
+        tokio::spawn(
+            async move { client.post("/v1/events/request", &json!({"topic": "question", "data": null})).await },
+        );
+    let mut reply_to = json!(null);
+    for topic in ["http", "lines", "grpc", "question"] {
+        let mut event = seen.json().await;
+        assert_eq!((&event["topic"], event.get("data")), (&json!(topic), Some(&json!(null))));
+        reply_to = event["reply_to"].take();
+    }
+    node.client().post("/v1/events", &json!({"topic": reply_to, "data": null})).await.unwrap();
+    assert_eq!(soon(asking).await.unwrap().unwrap().get("data"), Some(&json!(null)));
+}
+
+#[tokio::test]
 async fn an_event_of_a_peer_crosses_once_and_links_come_back_after_a_restart() {
     let world = World::new();
     let (alpha, beta) = (world.start(1, &[2]).await, world.start(2, &[1]).await);

@@ -61,6 +61,24 @@ async fn http_delivers_to_the_letter_and_reads_nothing_back_over_the_overlay() {
 }
 
 #[tokio::test]
+async fn null_is_data_in_every_dialect() {
+    let pair = pair(Settings::default()).await;
+    let (two, null) = (&pair.two, json!(null));
+    two.client.post("/v1/messages", &json!({"id": "http", "data": null})).await.unwrap();
+    assert_eq!(pair.one.send(2, "sent", null.clone(), 10_000).await.unwrap()["state"], "delivered");
+    let mut stream = TcpStream::connect(two.address).await.unwrap();
+    stream.write_all(b"{\"id\":\"lines\",\"data\":null}\n").await.unwrap();
+    assert!(BufReader::new(stream).lines().next_line().await.unwrap().unwrap().contains("\"ok\""));
+    let mut grpc = InboxClient::new(channel(pair.folders[1].path()).await);
+    let message = api::Message { id: "grpc".into(), r#type: "json".into(), data: "null".into(), ..Default::default() };
+    grpc.deliver(message).await.unwrap();
+    let listed = two.client.get("/v1/inbox").await.unwrap();
+    let of = |message: &Value| (message["id"].clone(), message["type"].clone(), message.get("data").cloned());
+    let said: Vec<_> = listed["messages"].as_array().unwrap().iter().map(of).collect();
+    assert_eq!(said, ["http", "sent", "lines", "grpc"].map(|id| (json!(id), json!("json"), Some(null.clone()))));
+}
+
+#[tokio::test]
 async fn bad_messages_are_refused_with_what_is_wrong() {
     let pair = pair(Settings::default()).await;
     for (body, code, text) in [
@@ -70,6 +88,7 @@ async fn bad_messages_are_refused_with_what_is_wrong() {
         (json!({"data": "x", "id": "no spaces"}), "bad_argument", "no message ID"),
         (json!({"data": "x", "id": "x".repeat(65)}), "bad_argument", "no message ID"),
         (json!({"data": 1, "data_base64": ""}), "invalid_request", "not both"),
+        (json!({"type": "text", "data": null}), "invalid_request", "string"),
         (json!({"type": "binary", "data_base64": "?"}), "invalid_request", "data_base64"),
         (json!({"type": "json", "data_base64": "ewp9fQ=="}), "invalid_json", "line 2 column 2"),
         (json!({"data": "x".repeat((1 << 20) + 1)}), "too_large", "1048576"),
@@ -174,14 +193,7 @@ async fn grpc_delivers_streams_and_reads_only_on_the_local_socket() {
     let status = overlay.list(api::InboxQuery::default()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
 
-    let socket = pair.folders[1].path().join("sock");
-    let connector = tower::service_fn(move |_| {
-        let socket = socket.clone();
-        async move { tokio::net::UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
-    });
-    let channel =
-        tonic::transport::Endpoint::from_static("http://pilot").connect_with_connector(connector).await.unwrap();
-    let mut local = InboxClient::new(channel);
+    let mut local = InboxClient::new(channel(pair.folders[1].path()).await);
     let mut following = local.follow(api::InboxQuery::default()).await.unwrap().into_inner();
     let first = following.next().await.unwrap().unwrap();
     assert_eq!((first.id.as_str(), first.from.as_str(), first.seq), ("a", "0000.0000.0001", 1));

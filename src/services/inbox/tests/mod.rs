@@ -37,6 +37,7 @@ pub fn dial(whereabouts: &Whereabouts) -> Dial {
 /// A node: its state, its door on the loopback, its local socket.
 pub struct Node {
     pub inbox: Inbox,
+    pub work: Tasks,
     pub client: Client,
     pub address: SocketAddr,
     pub roster: watch::Sender<Arc<Roster>>,
@@ -62,8 +63,8 @@ pub async fn node(folder: &Path, number: u8, peer: u8, other: &Whereabouts, sett
     tasks.spawn(door.clone().serve_overlay(vec![listener], directory.clone()));
     tasks.spawn(door.serve_local(local, directory));
     tasks.spawn(inbox.clone().run());
-    tasks.spawn(work.run());
-    Node { inbox, client: Client::new(&socket), address, roster, tasks }
+    tasks.spawn(work.clone().run());
+    Node { inbox, work, client: Client::new(&socket), address, roster, tasks }
 }
 
 impl Node {
@@ -128,6 +129,16 @@ impl Node {
         let me = (*self.roster.borrow().me).clone();
         self.roster.send_replace(Arc::new(Roster::new(me, peers)));
     }
+}
+
+/// gRPC over the local socket in `folder`.
+pub async fn channel(folder: &Path) -> tonic::transport::Channel {
+    let socket = folder.join("sock");
+    let connector = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { tokio::net::UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
+    });
+    tonic::transport::Endpoint::from_static("http://pilot").connect_with_connector(connector).await.unwrap()
 }
 
 /// Two nodes that trust each other.
