@@ -51,9 +51,11 @@ impl LineReader {
         }
     }
 
-    /// Whether a whole line is here already, so that `next` would not wait.
+    /// Whether a whole line that is not empty is here already, so that `next` would not wait.
     pub fn has_line(&self) -> bool {
-        self.unread.is_some() || self.buffer[self.searched..].contains(&b'\n')
+        let end = memchr::memrchr(b'\n', &self.buffer);
+        let whole = end.and_then(|end| self.buffer.get(..end)).unwrap_or_default();
+        self.unread.is_some() || !whole.iter().all(u8::is_ascii_whitespace)
     }
 
     async fn fill(&mut self) -> io::Result<bool> {
@@ -62,7 +64,8 @@ impl LineReader {
     }
 
     fn take_line(&mut self) -> Option<Result<Bytes, Error>> {
-        let end = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n');
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', unsearched);
         let Some(end) = end.map(|end| self.searched + end) else {
             self.searched = self.buffer.len();
             self.forget_excess();
