@@ -54,6 +54,32 @@ struct Talk<'a> {
     out: LineWriter,
 }
 
+/// What a line says.
+enum Said {
+    /// An event to be published.
+    Event,
+    /// What the answer repeats.
+    Flush(Value),
+    /// A subscription in words.
+    Subscribe(Map<String, Value>),
+}
+
+/// What a line says; an event is appended to `batch`.
+fn said(line: &[u8], batch: &mut BytesMut) -> Result<Said, Error> {
+    let event = EventJson::parse(line)?;
+    if event.has_topic() {
+        return event.put(None, batch).map(|()| Said::Event);
+    }
+    let mut words: Map<String, Value> = serde_json::from_slice(line).map_err(|error| invalid(&error))?;
+    if words.contains_key("subscribe") {
+        return Ok(Said::Subscribe(words));
+    }
+    words.remove("flush").map(Said::Flush).ok_or_else(|| {
+        Error::new("invalid_request", "the line has neither `topic`, `subscribe` nor `flush`")
+            .hint(r#"{"topic":"metrics.cpu","data":{}}, or {"subscribe":"metrics.*"}"#)
+    })
+}
+
 impl Talk<'_> {
     async fn run(mut self, mut lines: LineReader) -> io::Result<()> {
         let mut is_done = false;
@@ -76,13 +102,14 @@ impl Talk<'_> {
         let mut batch = BytesMut::new();
         let mut next = Some(first);
         while let Some(line) = next {
-            let outcome = line.and_then(|line| self.say(&line, &mut batch));
-            match outcome {
+            let said = line.and_then(|line| said(&line, &mut batch));
+            if !matches!(said, Ok(Said::Event)) {
+                // What was said before is answered before, and no subscription sees it.
+                self.publish(&mut batch).await?;
+            }
+            match said.and_then(|said| self.answer(said)) {
                 Ok(None) => {}
-                Ok(Some(answer)) => {
-                    self.publish(&mut batch).await?;
-                    self.out.write_json(&answer).await?;
-                }
+                Ok(Some(answer)) => self.out.write_json(&answer).await?,
                 Err(error) => self.out.write_json(&error.to_json()).await?,
             }
             let goes_on = batch.len() < AT_ONCE && lines.has_line();
@@ -91,21 +118,11 @@ impl Talk<'_> {
         self.publish(&mut batch).await
     }
 
-    /// Appends what is to be published to `batch`, or gives the answer to whatever else a line says.
-    fn say(&mut self, line: &[u8], batch: &mut BytesMut) -> Result<Option<Value>, Error> {
-        let event = EventJson::parse(line)?;
-        if event.has_topic() {
-            return event.put(None, batch).map(|()| None);
-        }
-        let mut words: Map<String, Value> = serde_json::from_slice(line).map_err(|error| invalid(&error))?;
-        if words.contains_key("subscribe") {
-            self.publish_now(batch);
-            return self.subscribe(words).map(|()| None);
-        }
-        match words.remove("flush") {
-            Some(number) => Ok(Some(json!({"flushed": number}))),
-            None => Err(Error::new("invalid_request", "the line has neither `topic`, `subscribe` nor `flush`")
-                .hint(r#"{"topic":"metrics.cpu","data":{}}, or {"subscribe":"metrics.*"}"#)),
+    fn answer(&mut self, said: Said) -> Result<Option<Value>, Error> {
+        match said {
+            Said::Event => Ok(None),
+            Said::Flush(number) => Ok(Some(json!({"flushed": number}))),
+            Said::Subscribe(words) => self.subscribe(words).map(|()| None),
         }
     }
 
@@ -123,12 +140,6 @@ impl Talk<'_> {
         }
         self.feeds.push((self.events.subscribe(&self.caller, &ask)?, left));
         Ok(())
-    }
-
-    /// So that a subscription does not see what was said before it; refusals are told with the next batch.
-    fn publish_now(&self, batch: &mut BytesMut) {
-        let batch = batch.split();
-        self.events.take_in(&self.caller, elements(&batch).map(|(_, body)| body));
     }
 
     async fn publish(&mut self, batch: &mut BytesMut) -> io::Result<()> {
