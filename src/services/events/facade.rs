@@ -30,13 +30,45 @@ use crate::services::directory::{Caller, Directory, Member};
 /// Refusals of one batch that are told one by one.
 const TOLD: usize = 16;
 
-/// What came of a batch.
+/// What came of a batch, or of several.
 #[derive(Debug, Default)]
 pub struct Intake {
     /// What was published.
     pub published: Published,
-    /// What was not, and why; of many, the first.
+    /// How many events were not.
+    pub refused_count: u64,
+    /// Why; of many, the first.
     pub refused: Vec<Error>,
+}
+
+impl Intake {
+    /// Notes that an event was refused.
+    pub fn refuse(&mut self, error: Error) {
+        self.refused_count += 1;
+        if self.refused.len() < TOLD {
+            self.refused.push(error);
+        }
+    }
+
+    /// Notes what came of the next batch.
+    pub fn add(&mut self, next: Intake) {
+        self.published.seq = self.published.seq.max(next.published.seq);
+        self.published.count += next.published.count;
+        self.refused_count += next.refused_count;
+        self.refused.extend(next.refused);
+        self.refused.truncate(TOLD);
+    }
+
+    /// What is told of it where something was published, or nothing refused.
+    ///
+    /// # Errors
+    /// The first refusal, where there is nothing else to tell.
+    pub fn outcome(self) -> Result<Intake, Error> {
+        match self.refused.first() {
+            Some(error) if self.published.count == 0 => Err(error.clone()),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// Counters that are not the bus's.
@@ -152,9 +184,7 @@ impl Events {
 
     fn refuse(&self, error: Error, intake: &mut Intake) {
         self.inner.counters.refused.fetch_add(1, Relaxed);
-        if intake.refused.len() < TOLD {
-            intake.refused.push(error);
-        }
+        intake.refuse(error);
     }
 
     /// A reply is handed to the node that asked, which is in its topic: `_reply.a1b2.c3d4.e5f6.RANDOM`.

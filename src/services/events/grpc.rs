@@ -22,8 +22,9 @@ use tower::Service;
 
 use super::ask::Ask;
 use super::batch::refused;
+use super::bus::Published;
 use super::event::EventView;
-use super::facade::{Events, Question};
+use super::facade::{Events, Intake, Question};
 use super::feed;
 use super::link::Conversation;
 use super::topic::Pattern;
@@ -167,15 +168,18 @@ async fn publish(events: Events, caller: Caller, message: Bytes) -> Result<Bytes
         None => events.publish_one(&caller, &element),
         Some(peer) => events.hand(&peer, element).await,
     };
-    published.map(|done| encoded(done.seq, done.count)).map_err(said)
+    published.map(|published| encoded(Intake { published, ..Intake::default() })).map_err(said)
 }
 
-fn encoded(seq: u64, count: u64) -> Bytes {
-    api::Published { seq, count }.encode_to_vec().into()
+fn encoded(intake: Intake) -> Bytes {
+    let Published { seq, count } = intake.published;
+    let refusal = |error: Error| api::Refusal { code: error.code, message: error.message, hint: error.hint };
+    let refusals = intake.refused.into_iter().map(refusal).collect();
+    api::Published { seq, count, refused: intake.refused_count, refusals }.encode_to_vec().into()
 }
 
 async fn publish_stream(events: Events, caller: Caller, mut batches: Streaming<Bytes>) -> Result<Bytes, Status> {
-    let (mut seq, mut count) = (0, 0);
+    let mut intake = Intake::default();
     while let Some(batch) = batches.message().await? {
         let mut bodies = Vec::new();
         for field in Fields::of(&batch) {
@@ -185,13 +189,9 @@ async fn publish_stream(events: Events, caller: Caller, mut batches: Streaming<B
                 bodies.push(body);
             }
         }
-        let intake = events.take_in(&caller, bodies.into_iter());
-        if let Some(error) = intake.refused.into_iter().next() {
-            return Err(said(error));
-        }
-        (seq, count) = (intake.published.seq, count + intake.published.count);
+        intake.add(events.take_in(&caller, bodies.into_iter()));
     }
-    Ok(encoded(seq, count))
+    intake.outcome().map(encoded).map_err(said)
 }
 
 async fn subscribe(events: Events, caller: Caller, message: Bytes) -> Result<Batches, Status> {

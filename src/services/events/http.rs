@@ -79,15 +79,13 @@ async fn published(
             to.take(element.freeze()).await?
         }
     };
-    match intake.refused.first() {
-        Some(error) if intake.published.count == 0 => Err(error.clone()),
-        _ => Ok(said(&intake)),
-    }
+    Ok(said(&intake.outcome()?))
 }
 
 fn said(intake: &Intake) -> Value {
     let mut said = json!({"seq": intake.published.seq, "count": intake.published.count});
     if !intake.refused.is_empty() {
+        said["refused_count"] = intake.refused_count.into();
         said["refused"] = intake.refused.iter().map(Error::to_json).collect();
     }
     said
@@ -131,7 +129,7 @@ impl Receiver {
                 // What is wrong with an event is said here rather than by the peer.
                 elements(&batch).try_for_each(|(_, body)| EventView::parse(body).map(drop))?;
                 let published = self.events.hand(&peer, batch).await?;
-                Ok(Intake { published, refused: Vec::new() })
+                Ok(Intake { published, ..Intake::default() })
             }
         }
     }
@@ -164,15 +162,11 @@ async fn publish_lines(to: &Receiver, lines: &[u8], intake: &mut Intake) -> Resu
     let mut batch = BytesMut::new();
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)) {
         if let Err(error) = EventJson::parse(line).and_then(|event| event.put(None, &mut batch)) {
-            intake.refused.truncate(16);
-            intake.refused.push(error);
+            intake.refuse(error);
         }
     }
     if !batch.is_empty() {
-        let taken = to.take(batch.freeze()).await?;
-        intake.published.seq = intake.published.seq.max(taken.published.seq);
-        intake.published.count += taken.published.count;
-        intake.refused.extend(taken.refused);
+        intake.add(to.take(batch.freeze()).await?);
     }
     Ok(())
 }

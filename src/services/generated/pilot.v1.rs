@@ -91,7 +91,7 @@ pub struct PublishRequest {
     pub node: ::prost::alloc::string::String,
 }
 /// How publishing went.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Published {
     /// The sequence number of the last event; 0 where it was handed to a peer.
     #[prost(uint64, tag = "1")]
@@ -99,6 +99,13 @@ pub struct Published {
     /// How many events were taken.
     #[prost(uint64, tag = "2")]
     pub count: u64,
+    /// How many events were refused. `Publish` answers a refusal with an error, and so does `PublishStream` where nothing
+    /// was taken.
+    #[prost(uint64, tag = "3")]
+    pub refused: u64,
+    /// Why: of many, the first 16.
+    #[prost(message, repeated, tag = "4")]
+    pub refusals: ::prost::alloc::vec::Vec<Refusal>,
 }
 /// What to subscribe to.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
