@@ -3,7 +3,7 @@
 //! In: what is wanted, and who is trusted. Out: one connection to each peer of which something is wanted, and its
 //! events on the bus. A link comes again after its peer; it ends with the trust, and when nobody wants anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,13 +14,17 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::ask::MAX_GROUPS;
 use super::batch::{Item, items};
 use super::bus::Mark;
 use super::dial::Frames;
 use super::event::EventView;
 use super::facade::{Events, Inner};
+use super::frame::MAX_FRAME;
 use super::run::Turn;
 use super::subscriber::Origin;
+use super::subscription::MAX_INTEREST;
+use super::topic::Pattern;
 use super::wire::put_bytes;
 use super::wishes::Wanted;
 use crate::control::Error;
@@ -32,6 +36,9 @@ use crate::services::directory::{Directory, Member};
 const SHORTEST: Duration = Duration::from_millis(200);
 /// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(15);
+
+/// Patterns of topics that no wildcard matches, beside those that match everything: they fit a frame.
+const MAX_WIDENED: usize = 2_048;
 
 /// Pauses between tries: longer each time, never the same for two.
 #[derive(Debug)]
@@ -231,7 +238,14 @@ impl Link {
     }
 }
 
+/// What a peer is asked for; where that is more than it takes, the shortest list that still has all of it.
 fn interest(wanted: &[Wanted]) -> Bytes {
+    let is_short = wanted.len() <= MAX_INTEREST && groups(wanted).len() <= MAX_GROUPS;
+    let exact = is_short.then(|| encoded(wanted)).filter(|request| request.len() <= MAX_FRAME);
+    exact.unwrap_or_else(|| encoded(&widened(wanted)))
+}
+
+fn encoded(wanted: &[Wanted]) -> Bytes {
     let wanted = wanted.iter().map(|one| api::Wanted {
         pattern: one.pattern.to_string(),
         group: one.group.as_deref().unwrap_or_default().to_owned(),
@@ -240,4 +254,61 @@ fn interest(wanted: &[Wanted]) -> Bytes {
     let mut request = BytesMut::new();
     put_bytes(&mut request, 2, &interest.encode_to_vec());
     request.freeze()
+}
+
+/// The queue groups for which something is wanted.
+fn groups(wanted: &[Wanted]) -> BTreeSet<Arc<str>> {
+    wanted.iter().filter_map(|one| one.group.clone()).collect()
+}
+
+/// Everything, for each group for which something is wanted, and as many as fit of the topics that no wildcard matches.
+fn widened(wanted: &[Wanted]) -> Vec<Wanted> {
+    let (groups, everything) = (groups(wanted), Pattern::all());
+    if groups.len() > MAX_GROUPS {
+        tracing::warn!("{} queue groups are more than peers take: some get no events of them", groups.len());
+    }
+    let plain = wanted.iter().any(|one| one.group.is_none()).then_some(None);
+    let asking: BTreeSet<_> = plain.into_iter().chain(groups.into_iter().take(MAX_GROUPS).map(Some)).collect();
+    let hidden = wanted.iter().filter(|one| asking.contains(&one.group) && !everything.covers(&one.pattern));
+    let wide = asking.iter().map(|group| Wanted { group: group.clone(), pattern: everything.clone() });
+    wide.chain(hidden.take(MAX_WIDENED).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(wanted: &[Wanted]) -> Vec<(String, String)> {
+        let request = interest(wanted);
+        assert!(request.len() <= MAX_FRAME, "{} bytes", request.len());
+        let asked = api::LinkRequest::decode(request).unwrap().interest.unwrap().wanted;
+        asked.into_iter().map(|one| (one.pattern, one.group)).collect()
+    }
+
+    fn wanted(pattern: &str, group: Option<&str>) -> Wanted {
+        Wanted { pattern: Pattern::parse(pattern).unwrap(), group: group.map(Into::into) }
+    }
+
+    fn pair(pattern: &str, group: &str) -> (String, String) {
+        (pattern.to_owned(), group.to_owned())
+    }
+
+    #[test]
+    fn what_fits_is_asked_for_as_it_is_and_what_does_not_as_everything() {
+        let few = [wanted("a", None), wanted("b.*", Some("g"))];
+        assert_eq!(asked(&few), [pair("a", ""), pair("b.*", "g")]);
+        let mut many: Vec<_> = (0..=MAX_INTEREST).map(|number| wanted(&format!("t.{number}"), None)).collect();
+        many.extend([wanted("_reply.x", None), wanted("work", Some("g"))]);
+        assert_eq!(asked(&many), [pair("*", ""), pair("*", "g"), pair("_reply.x", "")]);
+    }
+
+    #[test]
+    fn long_patterns_and_many_groups_fit_too() {
+        let long =
+            |start: &str| (0..5_000).map(|number| wanted(&format!("{start}{number:0240}"), None)).collect::<Vec<_>>();
+        assert_eq!(asked(&long("t")), [pair("*", "")]);
+        assert_eq!(asked(&long("_t")).len(), MAX_WIDENED + 1);
+        let groups: Vec<_> = (0..1_000).map(|number| wanted("a", Some(&format!("{number:064}")))).collect();
+        assert_eq!(asked(&groups).len(), MAX_GROUPS);
+    }
 }
