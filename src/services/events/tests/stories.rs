@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::{Channel, Endpoint};
 
 use super::world::{Talk, World, roster, soon, until};
@@ -12,18 +12,27 @@ use crate::services::api;
 use crate::services::api::events_client::EventsClient;
 use crate::services::events::event::NewEvent;
 use crate::services::events::frame::{put_frame, take_frame};
+use crate::services::events::subscriber::Scope;
+use crate::services::events::subscription::Wish;
+use crate::services::events::topic::Pattern;
+use crate::services::events::wishes::Wanted;
 
 const SUBSCRIBE_ALL: &str = r#"{"subscribe":"*"}"#;
 
 async fn frames(mut stream: TcpStream) -> TcpStream {
     let ask = "GET /v1/events/link HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: pilot-events\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
+    let head = head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    stream
+}
+
+async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
+        head.push(soon(stream.read_u8()).await.unwrap());
     }
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-    stream
+    String::from_utf8(head).unwrap()
 }
 
 async fn grpc(world: &World, from: u8, to: u8) -> EventsClient<Channel> {
@@ -122,10 +131,15 @@ async fn every_dialect_publishes_and_refusals_end_nothing() {
 
     let mut grpc = grpc(&world, 2, 1).await;
     let request = api::PublishRequest { event: Some(event("grpc", "4")), node: String::new() };
-    assert_eq!(grpc.publish(request).await.unwrap().into_inner(), api::Published { seq: 0, count: 1 });
-    let batch = api::EventBatch { events: vec![event("grpc", "5"), event("grpc", "6")], ..Default::default() };
+    assert_eq!(grpc.publish(request).await.unwrap().into_inner(), api::Published { count: 1, ..Default::default() });
+    let events = vec![event("grpc", "5"), event("b*d", ""), event("grpc", "6")];
+    let batch = api::EventBatch { events, ..Default::default() };
     let published = grpc.publish_stream(tokio_stream::iter([batch.clone(), batch])).await.unwrap().into_inner();
-    assert_eq!(published.count, 4);
+    assert_eq!((published.count, published.refused), (4, 2));
+    assert_eq!(published.refusals.iter().map(|one| &*one.code).collect::<Vec<_>>(), ["invalid_topic"; 2]);
+    let batch = api::EventBatch { events: vec![event("b*d", ""); 20], ..Default::default() };
+    let refused = grpc.publish_stream(tokio_stream::iter([batch])).await.unwrap_err();
+    assert_eq!(refused.metadata().get("pilot-code").unwrap(), "invalid_topic");
     let refused = grpc.publish(api::PublishRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     for data in [4, 5, 6, 5, 6] {
@@ -141,7 +155,9 @@ async fn every_dialect_publishes_and_refusals_end_nothing() {
     http.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     soon(http.read_to_string(&mut text)).await.unwrap();
-    assert!(text.contains("\"count\":2") && text.contains("invalid_json"), "{text}");
+    let answer: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&answer["data"]["count"], &answer["data"]["refused_count"]), (&json!(2), &json!(1)), "{text}");
+    assert_eq!(answer["data"]["refused"][0]["code"], "invalid_json");
     assert_eq!([seen.json().await["data"].clone(), seen.json().await["data"].clone()], [json!(7), json!(8)]);
 }
 
@@ -169,6 +185,36 @@ async fn null_is_data_in_every_dialect() {
     }
     node.client().post("/v1/events", &json!({"topic": reply_to, "data": null})).await.unwrap();
     assert_eq!(soon(asking).await.unwrap().unwrap().get("data"), Some(&json!(null)));
+}
+
+#[tokio::test]
+async fn a_blank_line_behind_an_event_keeps_nobody_waiting() {
+    let world = World::new();
+    let node = world.start(1, &[]).await;
+    let (mut seen, mut lines) = (node.lines().await, node.lines().await);
+    seen.say_and_flush(SUBSCRIBE_ALL).await;
+    lines.say("{\"topic\":\"a\",\"data\":1}\n \n\n").await;
+    assert_eq!(seen.json().await["data"], 1);
+}
+
+#[tokio::test]
+async fn refusals_are_told_in_their_order_also_in_front_of_a_subscription() {
+    let world = World::new();
+    let node = world.start(1, &[]).await;
+    let mut lines = node.lines().await;
+    lines
+        .say(concat!(
+            "{\"topic\":\"a..1\",\"data\":1}\n{\"topic\":\"seen by nobody\"}\n{\"topic\":\"a..2\",\"data\":1}\n",
+            "{\"subscribe\":\"*\"}\n{\"topic\":\"a..3\",\"data\":1}\n{\"topic\":\"a\",\"data\":1}\n{\"flush\":1}\n"
+        ))
+        .await;
+    let mut said = Vec::new();
+    for _ in 0..6 {
+        let line = lines.json().await;
+        said.extend(line.get("data").is_none().then(|| line.to_string()));
+    }
+    let expected = ["a..1", "no `data`", "a..2", "a..3", "flushed"];
+    assert!(said.len() == 5 && said.iter().zip(expected).all(|(line, part)| line.contains(part)), "{said:#?}");
 }
 
 #[tokio::test]
@@ -425,4 +471,90 @@ async fn a_link_by_grpc_is_the_same_conversation() {
     assert_eq!((events.len(), events[0].topic.as_str(), flushed), (1, "a.b", 3));
     drop(sender);
     while soon(batches.message()).await.unwrap().is_some() {}
+}
+
+#[tokio::test]
+async fn a_peer_speaks_for_itself_alone_and_says_what_it_lost() {
+    let world = World::new();
+    let liar = TcpListener::bind("[::1]:0").await.unwrap();
+    world.pretend(1, 2, liar.local_addr().unwrap());
+    let alpha = world.start(1, &[2]).await;
+    let mut seen = alpha.lines().await;
+    seen.say_and_flush(SUBSCRIBE_ALL).await;
+    let (mut link, _) = soon(liar.accept()).await.unwrap();
+    head(&mut link).await;
+    link.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+    let of = |source: &str, data: &str| api::Event {
+        source: source.into(),
+        seq: 7,
+        time_unix_micros: 1,
+        ..event("a", data)
+    };
+    let (forged, honest) = (of("0000.0000.0003", "1"), of("0000.0000.0002", "2"));
+    let batches = [
+        api::EventBatch { events: vec![forged, event("a", "nobody's"), honest], ..Default::default() },
+        api::EventBatch { missed: Some(api::Missed { count: 5 }), ..Default::default() },
+        api::EventBatch { events: vec![of("0000.0000.0002", "3")], ..Default::default() },
+    ];
+    let mut sent = BytesMut::new();
+    batches.iter().for_each(|batch| put_frame(&mut sent, &batch.encode_to_vec()));
+    link.write_all(&sent).await.unwrap();
+    assert_eq!(seen.json().await["data"], 2);
+    assert_eq!(seen.json().await, json!({"missed": 5}));
+    assert_eq!(seen.json().await["data"], 3);
+    assert_eq!((alpha.counter("foreign"), alpha.counter("received")), (2, 2));
+}
+
+#[tokio::test]
+async fn server_sent_events_go_on_where_they_were() {
+    let world = World::new();
+    let node = world.start(1, &[2]).await;
+    let publish = |data: &str| {
+        node.events.publish(&NewEvent { topic: "a", data: data.as_bytes(), ..NewEvent::default() }).unwrap();
+    };
+    ["1", "2", "3"].into_iter().for_each(publish);
+    let first_id = async |caller: u8, query: &str| {
+        let mut sse = if caller == 1 { node.lines().await } else { Talk::new(world.connect(caller, 1).await) };
+        let ask = format!("GET /v1/events?pattern=a{query} HTTP/1.1\r\nHost: a\r\n");
+        sse.say(&format!("{ask}Accept: text/event-stream\r\nLast-Event-ID: 2\r\n\r\n")).await;
+        if query.is_empty() && caller == 1 {
+            node.until("subscribers", 1).await;
+            publish("4");
+        }
+        for _ in 0..20 {
+            let line = sse.line().await;
+            if let Some(id) = line.strip_prefix("id: ") {
+                return id.to_owned();
+            }
+        }
+        panic!("there is no event");
+    };
+    assert_eq!(first_id(2, "").await, "3");
+    assert_eq!(first_id(2, "&since=0").await, "3", "who comes back comes back with the first address");
+    assert_eq!(first_id(1, "&node=0000.0000.0001").await, "3");
+    node.until("subscribers", 0).await;
+    assert_eq!(first_id(1, "").await, "4", "of several publishers a number says nothing");
+}
+
+#[tokio::test]
+async fn more_patterns_than_a_peer_takes_are_asked_for_as_all() {
+    let world = World::new();
+    let (alpha, beta) = (world.start(1, &[2]).await, world.start(2, &[1]).await);
+    let subscribe = |patterns: Vec<String>, group: Option<&str>| {
+        let wanted = patterns.iter().map(|one| Pattern::parse(one).unwrap());
+        let wanted = wanted.map(|pattern| Wanted { pattern, group: group.map(Into::into) }).collect();
+        alpha.events.inner.bus.subscribe(Wish::new(wanted, Scope::All)).unwrap()
+    };
+    let many = |first: usize| (first..first + 1_000).map(|number| format!("t.{number}")).collect();
+    let _others: Vec<_> = (0..10).map(|thousand| subscribe(many(1_000 * thousand), None)).collect();
+    for (topic, group) in [("t.10999", None), ("work", Some("g")), ("_private.a", None)] {
+        let patterns = if group.is_some() { vec![topic.to_owned()] } else { many(10_000) };
+        let wanting = subscribe(patterns.into_iter().chain([topic.to_owned()]).take(1_024).collect(), group);
+        until(&format!("an event on {topic} comes"), || {
+            beta.events.publish(&NewEvent { topic, data: b"1", ..NewEvent::default() }).unwrap();
+            !wanting.try_take(1).unwrap().is_empty()
+        })
+        .await;
+    }
+    assert_eq!((beta.counter("subscribers"), beta.counter("refused")), (1, 0));
 }

@@ -108,6 +108,11 @@ impl World {
         self.ports.lock()[&(from, to)]
     }
 
+    /// Has node `from` find somebody else where it looks for node `to`.
+    pub fn pretend(&self, from: u8, to: u8, port: SocketAddr) {
+        self.ports.lock().insert((from, to), port);
+    }
+
     pub async fn connect(&self, from: u8, to: u8) -> TcpStream {
         TcpStream::connect(self.port(from, to)).await.unwrap()
     }
