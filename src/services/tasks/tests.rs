@@ -9,7 +9,7 @@ use crate::services::directory::Caller;
 use crate::services::directory::testing::member;
 use crate::services::door::{LineReader, LineWriter};
 use crate::services::inbox::message::Draft;
-use crate::services::inbox::tests::{Node, Pair, pair};
+use crate::services::inbox::tests::{Node, Pair, channel, overlay, pair};
 
 async fn submit(pair: &Pair, id: &str, more: Value) -> Result<Value, Error> {
     let mut body = json!({"node": "0000.0000.0002", "id": id, "task": {"do": id}});
@@ -153,6 +153,85 @@ async fn null_is_a_task_and_a_result() {
     assert_eq!(pair.one.task("t", "done").await["result"], json!(null), "null takes the place of what there was");
     let said = lines(&pair, "{\"task\":null,\"id\":\"lines\"}\n").await;
     assert_eq!((&said[0]["data"]["state"], said[0]["data"].get("task")), (&json!("submitted"), Some(&json!(null))));
+}
+
+#[tokio::test]
+async fn json_lines_submit_and_ask() {
+    let pair = pair(Default::default()).await;
+    pair.two.client.post("/v1/messages", &json!({"type": "task", "id": "private", "data": 1})).await.unwrap();
+    let text = "{\"id\":\"t\",\"task\":{\"z\":1.50}}\n{\"id\":\"t\"}\n{\"id\":\"private\"}\nnonsense\n\
+                {\"node\":\"0000.0000.0003\",\"task\":1}\n{\"task\":2}";
+    let said = lines(&pair, text).await;
+    let codes: Vec<_> = said.iter().map(|answer| answer["code"].as_str().unwrap_or("ok")).collect();
+    assert_eq!(codes, ["ok", "ok", "not_found", "invalid_json", "permission_denied", "ok"], "{said:#?}");
+    assert_eq!((&said[0], &said[0]["data"]["from"]), (&said[1], &json!("0000.0000.0001")));
+    assert_eq!(pair.two.task("t", "submitted").await, said[0]["data"]);
+}
+
+#[tokio::test]
+async fn grpc_is_the_same_tasks() {
+    use crate::services::api::{self, tasks_client::TasksClient};
+    let pair = pair(Default::default()).await;
+    let mut one = TasksClient::new(channel(pair.folders[0].path()).await);
+    let mut two = TasksClient::new(channel(pair.folders[1].path()).await);
+    let request = |id: &str, task: &'static str| api::TaskRequest {
+        node: "0000.0000.0002".into(),
+        id: id.into(),
+        task: task.into(),
+        deadline_secs: 60,
+    };
+    let decision = |id: &str, reason: &str| api::TaskDecision { id: id.into(), reason: reason.into() };
+    let result =
+        |ok, running, result: &'static str| api::TaskResult { id: "t".into(), ok, running, result: result.into() };
+    let mut changes =
+        one.follow(api::TaskQuery { direction: "out".into(), ..Default::default() }).await.unwrap().into_inner();
+    let mut next = async || {
+        let change = tokio::time::timeout(std::time::Duration::from_secs(20), changes.message()).await.unwrap();
+        change.unwrap().unwrap()
+    };
+    let submitted = one.submit(request("t", "{\"do\": 1}")).await.unwrap().into_inner();
+    assert_eq!(
+        (&*submitted.state, &submitted.task[..], &*submitted.to),
+        ("submitted", &b"{\"do\": 1}"[..], "0000.0000.0002")
+    );
+    assert_eq!(next().await, submitted);
+    pair.two.task("t", "submitted").await;
+    let listed =
+        two.list(api::TaskQuery { direction: "in".into(), ..Default::default() }).await.unwrap().into_inner().tasks;
+    assert_eq!((listed.len(), &*listed[0].id, &*listed[0].from), (1, "t", "0000.0000.0001"));
+    assert_eq!(two.accept(decision("t", "")).await.unwrap().into_inner().state, "accepted");
+    assert_eq!(next().await.state, "accepted");
+    assert_eq!(two.finish(result(false, true, "1")).await.unwrap().into_inner().state, "running");
+    assert_eq!(&next().await.result[..], b"1");
+    let broken = two.finish(result(true, false, "{")).await.unwrap_err();
+    assert_eq!(broken.metadata().get("pilot-code").unwrap(), "invalid_json");
+    assert_eq!(two.finish(result(true, false, "null")).await.unwrap().into_inner().state, "done");
+    let done = next().await;
+    assert_eq!((&*done.state, &done.result[..]), ("done", &b"null"[..]));
+    assert_eq!(one.get(decision("t", "")).await.unwrap().into_inner(), done);
+
+    for id in ["no", "late"] {
+        one.submit(request(id, "1")).await.unwrap();
+        pair.two.task(id, "submitted").await;
+    }
+    assert_eq!(&two.decline(decision("no", "busy")).await.unwrap().into_inner().result[..], b"\"busy\"");
+    assert_eq!(one.cancel(decision("late", "")).await.unwrap().into_inner().state, "cancelled");
+
+    let mut peer = TasksClient::new(overlay(pair.two.address).await);
+    let own =
+        peer.submit(api::TaskRequest { node: String::new(), ..request("own", "null") }).await.unwrap().into_inner();
+    assert_eq!((&*own.from, &own.task[..]), ("0000.0000.0001", &b"null"[..]));
+    assert_eq!(peer.get(decision("own", "")).await.unwrap().into_inner(), own);
+    for refused in [
+        peer.submit(request("x", "1")).await.map(drop),
+        peer.list(api::TaskQuery::default()).await.map(drop),
+        peer.follow(api::TaskQuery::default()).await.map(drop),
+        peer.accept(decision("own", "")).await.map(drop),
+        peer.finish(result(true, false, "1")).await.map(drop),
+        peer.cancel(decision("own", "")).await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
+    }
 }
 
 /// What node two answers to lines of node one.

@@ -197,7 +197,84 @@ async fn grpc_delivers_streams_and_reads_only_on_the_local_socket() {
     let mut following = local.follow(api::InboxQuery::default()).await.unwrap().into_inner();
     let first = following.next().await.unwrap().unwrap();
     assert_eq!((first.id.as_str(), first.from.as_str(), first.seq), ("a", "0000.0000.0001", 1));
+    let ids = api::MessageIds { ids: vec!["a".into(), "none".into()] };
+    assert_eq!(local.acknowledge(ids.clone()).await.unwrap().into_inner().count, 1);
+    assert_eq!(overlay.acknowledge(ids).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let unread = local.list(api::InboxQuery { unread: true, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!(unread.messages.iter().map(|message| &*message.id).collect::<Vec<_>>(), ["c"]);
     let cleared = local.clear(api::InboxQuery { r#type: "binary".into(), ..Default::default() }).await.unwrap();
     assert_eq!(cleared.into_inner().count, 1);
     assert_eq!(local.list(api::InboxQuery::default()).await.unwrap().into_inner().messages.len(), 1);
+}
+
+/// Whether `shown` has the members that `docs/openapi.json` names, and no others.
+fn check_documented(schema: &str, shown: &Value) {
+    let document: Value = serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap();
+    let schema = &document["components"]["schemas"][schema];
+    let (known, shown) = (schema["properties"].as_object().unwrap(), shown.as_object().unwrap());
+    for name in shown.keys() {
+        assert!(known.contains_key(name), "{name} is not in the document");
+    }
+    for name in schema["required"].as_array().unwrap() {
+        assert!(shown.contains_key(name.as_str().unwrap()), "{name} is not shown");
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_is_what_the_openapi_document_says() {
+    let pair = pair(Settings::default()).await;
+    let (one, two) = (&pair.one.client, &pair.two.client);
+    let there = pair.two_at.lock().take();
+    pair.one.send(2, "waits", json!(1), 0).await.unwrap();
+    check_documented("OutgoingMessage", &pair.one.outgoing(|message| message["id"] == "waits").await);
+    *pair.two_at.lock() = there;
+    one.post("/v1/tasks", &json!({"node": "0000.0000.0002", "id": "t", "task": 1})).await.unwrap();
+    check_documented("Task", &pair.two.task("t", "submitted").await);
+    two.post("/v1/files", &json!({"id": "f", "name": "x", "size": 0})).await.unwrap();
+    let finish = json!({"blake3": blake3::hash(b"").to_hex().as_str()});
+    two.post("/v1/files/f/finish", &finish).await.unwrap();
+    check_documented("ReceivedFile", &two.get("/v1/received").await.unwrap()["files"][0]);
+    two.post("/v1/messages", &json!({"data_base64": "AA=="})).await.unwrap();
+    let messages = two.get("/v1/inbox").await.unwrap()["messages"].take();
+    messages.as_array().unwrap().iter().for_each(|message| check_documented("Message", message));
+    assert!(messages.as_array().unwrap().len() >= 3);
+}
+
+#[tokio::test]
+async fn grpc_sends_through_the_outbox() {
+    let pair = pair(Settings::default()).await;
+    let mut local = InboxClient::new(channel(pair.folders[0].path()).await);
+    let message =
+        |id: &str| api::Message { id: id.into(), r#type: "text".into(), data: "hi".into(), ..Default::default() };
+    let request = |id: &str, node: &str, wait_millis| api::SendRequest {
+        node: node.into(),
+        message: Some(message(id)),
+        expires_secs: 60,
+        wait_millis,
+    };
+    let there = pair.two_at.lock().take();
+    let sent = local.send(request("b", "0000.0000.0002", 0)).await.unwrap().into_inner();
+    assert_eq!((&*sent.id, &*sent.state), ("b", "queued"));
+    let mut listed = async |node: &str| {
+        let found = local.outbox(api::OutboxQuery { node: node.into() }).await.unwrap().into_inner().messages;
+        found.into_iter().map(|one| (one.id, one.to, one.r#type, one.size)).collect::<Vec<_>>()
+    };
+    let waiting = ("b".to_owned(), "0000.0000.0002".to_owned(), "text".to_owned(), 2);
+    assert_eq!(listed("").await, [waiting.clone()]);
+    assert_eq!(listed("0000.0000.0002").await, [waiting]);
+    *pair.two_at.lock() = there;
+    let sent = local.send(request("a", "0000.0000.0002", 20_000)).await.unwrap().into_inner();
+    assert_eq!((&*sent.id, &*sent.state), ("a", "delivered"));
+    assert_eq!(pair.two.ids(2).await.len(), 2);
+    let unknown = local.send(request("b", "0000.0000.0009", 0)).await.unwrap_err();
+    assert_eq!(unknown.metadata().get("pilot-code").unwrap(), "not_found");
+    let nothing = api::SendRequest { message: None, ..request("b", "0000.0000.0002", 0) };
+    assert_eq!(local.send(nothing).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let mut overlay = InboxClient::new(overlay(pair.two.address).await);
+    for refused in [
+        overlay.send(request("c", "0000.0000.0001", 0)).await.map(drop),
+        overlay.outbox(api::OutboxQuery::default()).await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
+    }
 }

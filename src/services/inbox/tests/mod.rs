@@ -141,6 +141,11 @@ pub async fn channel(folder: &Path) -> tonic::transport::Channel {
     tonic::transport::Endpoint::from_static("http://pilot").connect_with_connector(connector).await.unwrap()
 }
 
+/// gRPC over the overlay.
+pub async fn overlay(address: SocketAddr) -> tonic::transport::Channel {
+    tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
 /// Two nodes that trust each other.
 pub struct Pair {
     pub one: Node,
