@@ -11,6 +11,8 @@ pub mod lock;
 pub mod rendezvous;
 mod rows;
 pub mod sequence;
+#[cfg(test)]
+pub mod small_disk;
 mod state;
 
 pub use state::{State, Store, StoreError};

@@ -34,10 +34,12 @@ impl Files {
     /// `wrong_offset` where something is missing; `wrong_hash`: the file is removed; `quota_exceeded`, `disk_full`.
     pub async fn finish(&self, sender: &Member, id: &str, hash: &str) -> Result<ReceivedFile, Error> {
         let mut progress = self.slot(sender, id)?;
+        let partial = self.partial(sender, id);
         if let Some(done) = self.find(sender, id).await? {
+            // They are still there after a crash behind the entry.
+            let _ = tokio::task::spawn_blocking(move || partial.remove()).await;
             return if done.hash == hash { Ok(done) } else { Err(differs(hash, &done.hash)) };
         }
-        let partial = self.partial(sender, id);
         let begun = std::mem::take(&mut *progress);
         let (pieces, expected) = (partial.clone(), hash.to_owned());
         let plan = blocking(move || {

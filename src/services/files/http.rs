@@ -90,7 +90,12 @@ async fn append(
     let mut file = File::from_std(file);
     let written = files.write(&mut file, &mut progress, at.offset, size, body).await;
     // Also what came before a failure is there: its sender goes on behind it.
-    file.flush().await.map_err(|error| failed("write the file", &error))?;
+    let flushed = file.flush().await.map_err(|error| failed("write the file", &error));
+    if file.metadata().await.map(|there| there.len()).ok() != Some(progress.hashed) {
+        // What was hashed is not what is there: `finish` reads it again.
+        *progress = Progress::default();
+    }
+    flushed?;
     written.map(|offset| Offset { offset })
 }
 

@@ -1,5 +1,8 @@
 //! Files as their senders and receivers see them.
 
+mod crash;
+mod full;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,8 +22,11 @@ struct Fixture {
 }
 
 async fn start(settings: Settings) -> Fixture {
+    start_in(tempfile::tempdir().unwrap(), settings).await
+}
+
+async fn start_in(folder: tempfile::TempDir, settings: Settings) -> Fixture {
     use crate::services::door::{Door, Limits};
-    let folder = tempfile::tempdir().unwrap();
     let (roster, watched) = watch::channel(Arc::new(Roster::new(member(2, "fd50::2"), [member(1, "::1")])));
     let directory = Directory::new(watched);
     let dial: crate::services::inbox::Dial =

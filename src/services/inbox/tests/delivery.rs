@@ -96,3 +96,32 @@ async fn a_message_expires_and_one_to_a_node_without_trust_says_so() {
     let body = json!({"node": "0000.0000.0001", "data": "x", "expires_secs": 31 * 86_400});
     assert_eq!(pair.one.client.post("/v1/messages/send", &body).await.unwrap_err().code, "bad_argument");
 }
+
+#[test]
+fn a_full_disk_is_said_and_loses_nothing_that_was_acknowledged() {
+    crate::store::small_disk::SmallDisk::with(4 << 10, |disk| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let two = node(disk.path(), 2, 1, &Whereabouts::default(), Settings::default()).await;
+            std::fs::write(disk.path().join("kept free"), vec![1; 1 << 20]).unwrap();
+            let deliver = async |number: u32| {
+                let body = json!({"id": number.to_string(), "data": "x".repeat(100_000)});
+                two.client.post("/v1/messages", &body).await
+            };
+            let mut taken = Vec::new();
+            let refused = loop {
+                match deliver(taken.len() as u32).await {
+                    Ok(receipt) => taken.push(receipt["id"].as_str().unwrap().to_owned()),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((refused.code.as_str(), taken.is_empty()), ("disk_full", false), "{refused}");
+            assert_eq!(two.ids(taken.len()).await, taken, "reading goes on");
+            std::fs::remove_file(disk.path().join("kept free")).unwrap();
+            let receipt = deliver(taken.len() as u32).await.unwrap();
+            assert_eq!(receipt["duplicate"], false, "what was refused was not kept");
+            taken.push(receipt["id"].as_str().unwrap().to_owned());
+            assert_eq!(two.ids(taken.len()).await, taken);
+        });
+    });
+}

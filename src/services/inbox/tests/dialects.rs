@@ -260,7 +260,7 @@ async fn grpc_sends_through_the_outbox() {
         found.into_iter().map(|one| (one.id, one.to, one.r#type, one.size)).collect::<Vec<_>>()
     };
     let waiting = ("b".to_owned(), "0000.0000.0002".to_owned(), "text".to_owned(), 2);
-    assert_eq!(listed("").await, [waiting.clone()]);
+    assert_eq!(listed("").await, std::slice::from_ref(&waiting));
     assert_eq!(listed("0000.0000.0002").await, [waiting]);
     *pair.two_at.lock() = there;
     let sent = local.send(request("a", "0000.0000.0002", 20_000)).await.unwrap().into_inner();
