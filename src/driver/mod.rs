@@ -30,6 +30,7 @@ mod publisher;
 mod route;
 mod streams;
 mod subscription;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -43,3 +44,4 @@ pub use options::{Options, Overflow};
 pub use pilot::Pilot;
 pub use streams::{Incoming, Listener, Stream};
 pub use subscription::Subscription;
+pub use tasks::{Changes, NewTask, Task, Tasks, WhichTasks};

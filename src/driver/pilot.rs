@@ -7,6 +7,7 @@ use super::inbox::{Inbox, read};
 use super::messages::{Message, Sent};
 use super::route::Route;
 use super::streams::{Listener, Stream};
+use super::tasks::{NewTask, Task, Tasks};
 use crate::control::views::Info;
 use crate::control::{Client, Error, Request, default_socket};
 
@@ -83,6 +84,19 @@ impl Pilot {
     /// What others have sent.
     pub fn inbox(&self) -> Inbox {
         Inbox::new(self.client.clone())
+    }
+
+    /// Submits a task: it is on disk when this returns, and goes to its worker once that can be reached.
+    ///
+    /// # Errors
+    /// `not_found` for a node that is not trusted; `wrong_state` for an ID that is used; `daemon_not_running`.
+    pub async fn submit_task(&self, node: &str, task: &NewTask) -> Result<Task, Error> {
+        self.tasks().submit(node, task).await
+    }
+
+    /// Work for this node, and what became of that for others.
+    pub fn tasks(&self) -> Tasks {
+        Tasks::new(self.client.clone())
     }
 
     /// A stream to whoever listens on a port of another node.
