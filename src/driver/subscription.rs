@@ -24,6 +24,7 @@ use super::route::{Route, Writing};
 use crate::control::Error;
 use crate::services::api::{LinkRequest, SubscribeRequest};
 use crate::services::events::batch::{Item, items};
+use crate::services::events::compact::expanded;
 use crate::services::events::wire::{Fields, Value};
 
 /// The first pause before connecting again, and the longest.
@@ -69,7 +70,7 @@ impl Subscription {
     /// Subscribes; returns once the node knows.
     pub(super) async fn open(events: Events, request: SubscribeRequest) -> Result<Subscription, Error> {
         let opened = open(events.route().clone(), request.clone()).await?;
-        let batch = Arc::new(Batch { bytes: opened.frame, events: events.clone() });
+        let batch = Arc::new(Batch { bytes: expanded(opened.frame), events: events.clone() });
         let state = Connection::Open { reader: opened.reader, _writing: opened.writing };
         let (missed, last_seq, interruptions) = (0, 0, 0);
         Ok(Subscription {
@@ -125,7 +126,7 @@ impl Subscription {
 
     fn begin(&mut self, frame: Bytes) {
         self.last_seq = self.last_seq.max(self.last().seq());
-        self.batch = Arc::new(Batch { bytes: frame, events: self.events.clone() });
+        self.batch = Arc::new(Batch { bytes: expanded(frame), events: self.events.clone() });
         (self.at, self.last) = (0, 0..0);
     }
 
@@ -222,7 +223,7 @@ async fn open(route: Route, request: SubscribeRequest) -> Result<Opened, Error> 
 fn hello(request: SubscribeRequest) -> Vec<u8> {
     let mut buffer = FrameBuffer::default();
     for request in [
-        LinkRequest { subscribe: Some(request), ..LinkRequest::default() },
+        LinkRequest { subscribe: Some(request), reads_more: true, ..LinkRequest::default() },
         LinkRequest { flush: 1, ..LinkRequest::default() },
     ] {
         buffer.room(request.encoded_len()).extend_from_slice(&request.encode_to_vec());

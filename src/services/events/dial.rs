@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::compact::expanded;
 use super::frame::{put_frame, take_frame};
 use crate::control::Error;
 use crate::services::directory::Member;
@@ -119,14 +120,14 @@ impl Frames {
         self.stream.flush().await
     }
 
-    /// The next frame; none once the other side is done. Cancel safe.
+    /// The next frame, each event in it with its stamp; none once the other side is done. Cancel safe.
     ///
     /// # Errors
     /// The connection broke, or a frame is too large.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             if let Some(frame) = take_frame(&mut self.buffer).map_err(io::Error::other)? {
-                return Ok(Some(frame));
+                return Ok(Some(expanded(frame)));
             }
             self.buffer.reserve(READ);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

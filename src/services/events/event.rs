@@ -161,6 +161,9 @@ const MAX_ELEMENT_HEADER: usize = 6;
 /// What a stamp and the element around it add to an event at most.
 pub const STAMP_ROOM: usize = 48;
 
+/// Bytes of a node ID in text.
+const NODE_ID: usize = 14;
+
 /// Who published, and when: the same for all events of a batch.
 #[derive(Clone, Debug)]
 pub struct Stamp {
@@ -168,6 +171,14 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Bytes of a stamp.
+    pub const LEN: usize = 2 + NODE_ID + 1 + 8;
+
+    /// The part that says who.
+    pub fn source(&self) -> &[u8] {
+        self.bytes.get(..2 + NODE_ID).unwrap_or_default()
+    }
+
     /// The stamp of a node at a time, in microseconds since 1970.
     pub fn new(source: NodeId, time: u64) -> Stamp {
         let mut bytes = BytesMut::with_capacity(32);

@@ -25,7 +25,7 @@ use super::run::Turn;
 use super::subscriber::Origin;
 use super::subscription::MAX_INTEREST;
 use super::topic::Pattern;
-use super::wire::put_bytes;
+use super::wire::{put_bytes, put_number};
 use super::wishes::Wanted;
 use crate::control::Error;
 use crate::identity::NodeId;
@@ -253,6 +253,7 @@ fn encoded(wanted: &[Wanted]) -> Bytes {
     let interest = api::Interest { wanted: wanted.collect() };
     let mut request = BytesMut::new();
     put_bytes(&mut request, 2, &interest.encode_to_vec());
+    put_number(&mut request, 5, 1);
     request.freeze()
 }
 

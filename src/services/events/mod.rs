@@ -7,6 +7,7 @@ pub mod ask;
 pub mod batch;
 pub mod bridge;
 pub mod bus;
+pub mod compact;
 pub mod dial;
 pub mod event;
 mod facade;

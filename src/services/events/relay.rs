@@ -19,7 +19,7 @@ use super::facade::{Inner, now};
 use super::links::Pause;
 use super::run::Run;
 use super::subscription::Subscription;
-use super::wire::put_bytes;
+use super::wire::{put_bytes, put_number};
 use crate::control::Error;
 use crate::identity::NodeId;
 use crate::services::api::SubscribeRequest;
@@ -91,6 +91,7 @@ impl Relay {
         }
         let mut request = BytesMut::new();
         put_bytes(&mut request, 4, &ask.encode_to_vec());
+        put_number(&mut request, 5, 1);
         request.freeze()
     }
 

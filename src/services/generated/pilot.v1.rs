@@ -72,6 +72,10 @@ pub struct EventBatch {
     /// On a link: a request that was refused; the link goes on.
     #[prost(message, optional, tag = "6")]
     pub refused: ::core::option::Option<Refusal>,
+    /// On a link that asked for it: events without `source` and `time_unix_micros`, which are those of the last one of
+    /// `events` that stands before them in the batch. Order is that of the bytes, over both fields.
+    #[prost(message, repeated, tag = "7")]
+    pub more: ::prost::alloc::vec::Vec<Event>,
 }
 /// Events that did not fit into a subscriber's queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -170,6 +174,9 @@ pub struct LinkRequest {
     /// A subscription of this link; comes at most once, before or instead of `interest`.
     #[prost(message, optional, tag = "4")]
     pub subscribe: ::core::option::Option<SubscribeRequest>,
+    /// Whether this side reads `more`: a tunnel carries a seventh less then.
+    #[prost(bool, tag = "5")]
+    pub reads_more: bool,
 }
 /// All that a node wants from another, in one list.
 #[derive(Clone, PartialEq, ::prost::Message)]
