@@ -279,6 +279,14 @@ def tasks_are_declined(agent):
     until(lambda: agent.task(task.id), lambda task: task.state == "declined")
 
 
+def tasks_and_results_are_any_json(agent):
+    for value in (None, "text", [1.5, None], 7):
+        task = agent.submit_task(agent.node_id, value)
+        equal(agent.task(task.id).task, value)
+        agent.finish_task(task.id, value)
+        equal(until(lambda: agent.task(task.id), lambda task: task.state == "done").result, value)
+
+
 def until(look, holds):
     """Looks until it holds; 10 seconds at most."""
     deadline = time.monotonic() + 10
