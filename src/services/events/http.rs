@@ -126,13 +126,26 @@ impl Receiver {
         match self.events.peer(&self.caller, &self.node)? {
             None => Ok(self.events.take_in(&self.caller, elements(&batch).map(|(_, body)| body))),
             Some(peer) => {
-                // What is wrong with an event is said here rather than by the peer.
-                elements(&batch).try_for_each(|(_, body)| EventView::parse(body).map(drop))?;
-                let published = self.events.hand(&peer, batch).await?;
-                Ok(Intake { published, ..Intake::default() })
+                let (mut intake, fine) = sifted(&batch);
+                if !fine.is_empty() {
+                    intake.published = self.events.hand(&peer, fine).await?;
+                }
+                Ok(intake)
             }
         }
     }
+}
+
+/// What is wrong with events of a batch, which is said here rather than by the peer, and the others.
+fn sifted(batch: &Bytes) -> (Intake, Bytes) {
+    let (mut intake, mut fine) = (Intake::default(), BytesMut::new());
+    for (place, body) in elements(batch) {
+        match EventView::parse(body) {
+            Ok(_) => fine.extend_from_slice(batch.get(place).unwrap_or_default()),
+            Err(error) => intake.refuse(error),
+        }
+    }
+    (intake, fine.freeze())
 }
 
 /// Publishes line by line as they come; what is wrong with one keeps none of the others.

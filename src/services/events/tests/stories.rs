@@ -291,6 +291,17 @@ async fn what_is_handed_to_a_node_stays_there() {
     assert_eq!(further.json().await["data"], 2);
     let refused = alpha.client().post(path, &json!({"topic":"a b","data":1})).await.unwrap_err();
     assert_eq!(refused.code, "invalid_topic");
+    let body = "{\"topic\":\"a\",\"data\":3}\n{\"topic\":\"b*d\",\"data\":4}\n{\"topic\":\"a\",\"data\":5}";
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n");
+    let mut http = alpha.lines().await;
+    http.say(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    while http.line().await != "\r" {}
+    let answer = http.json().await;
+    assert_eq!((&answer["data"]["count"], &answer["data"]["refused_count"]), (&json!(2), &json!(1)), "{answer}");
+    for data in [2, 3, 5] {
+        assert_eq!(here.json().await["data"], data);
+    }
     let unknown = alpha.client().post("/v1/events?node=0000.0000.0009", &json!({"topic":"a","data":1})).await;
     assert_eq!(unknown.unwrap_err().code, "not_found");
 }
