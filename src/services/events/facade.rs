@@ -11,11 +11,12 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::ask::Ask;
-use super::batch::elements;
+use super::batch::{element_len, elements};
 use super::bus::{Bus, Published};
 use super::dial::Dial;
 use super::event::{EventView, NewEvent};
 use super::feed::Feed;
+use super::frame::MAX_FRAME;
 use super::hand::Hands;
 use super::sequence::Reservation;
 use super::settings::Settings;
@@ -29,6 +30,9 @@ use crate::services::directory::{Caller, Directory, Member};
 
 /// Refusals of one batch that are told one by one.
 const TOLD: usize = 16;
+
+/// Bytes that a `flush` takes in a frame, at most.
+const FLUSH: usize = 16;
 
 /// What came of a batch, or of several.
 #[derive(Debug, Default)]
@@ -208,8 +212,13 @@ impl Events {
     /// # Errors
     /// `unreachable`, or what the peer says.
     pub async fn hand(&self, peer: &Arc<Member>, elements: Bytes) -> Result<Published, Error> {
-        let count = super::batch::elements(&elements).count() as u64;
-        self.inner.hands.hand(peer, elements).await.map(|()| Published { seq: 0, count })
+        let (mut rest, mut count) = (elements, 0);
+        while !rest.is_empty() {
+            let part = rest.split_to(frameful(&rest));
+            count += super::batch::elements(&part).count() as u64;
+            self.inner.hands.hand(peer, part).await?;
+        }
+        Ok(Published { seq: 0, count })
     }
 
     /// The peer that a local caller names; none for this node itself.
@@ -356,6 +365,19 @@ enum Follows {
 
 fn published_by_peer(me: NodeId, caller: &Caller) -> bool {
     caller.member().id != me
+}
+
+/// How many bytes of elements go in one frame, with room for a `flush`; one element at least.
+fn frameful(batch: &[u8]) -> usize {
+    let mut length = element_len(batch);
+    while let Some(rest) = batch.get(length..).filter(|rest| !rest.is_empty()) {
+        let longer = length + element_len(rest);
+        if longer + FLUSH > MAX_FRAME {
+            break;
+        }
+        length = longer;
+    }
+    length
 }
 
 fn element_of(view: &EventView<'_>) -> Bytes {

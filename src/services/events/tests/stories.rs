@@ -307,6 +307,20 @@ async fn what_is_handed_to_a_node_stays_there() {
 }
 
 #[tokio::test]
+async fn more_than_a_frame_is_handed_over_in_several() {
+    let world = World::new();
+    let (alpha, beta) = (world.start(1, &[2]).await, world.start(2, &[1]).await);
+    let mut elements = BytesMut::new();
+    let data = "x".repeat(600_000);
+    for _ in 0..3 {
+        NewEvent { topic: "a", data: data.as_bytes(), ..NewEvent::default() }.put(&mut elements);
+    }
+    let peer = alpha.events.inner.directory.roster().peers.values().next().unwrap().clone();
+    assert_eq!(alpha.events.hand(&peer, elements.freeze()).await.unwrap().count, 3);
+    assert_eq!(beta.counter("handed_in"), 3);
+}
+
+#[tokio::test]
 async fn a_question_is_answered_across_nodes() {
     let world = World::new();
     let (alpha, beta) = (world.start(1, &[2]).await, world.start(2, &[1]).await);
