@@ -98,8 +98,7 @@ impl Session {
     /// Shows an error; gives the exit code that goes with it.
     pub fn refuse(&self, error: &Error) -> ExitCode {
         if self.json {
-            let answer = json!({"status": "error", "code": error.code, "message": error.message, "hint": error.hint});
-            self.print(&answer.to_string());
+            self.print(&error.to_json().to_string());
         } else {
             let hint = if error.hint.is_empty() { String::new() } else { format!("\n  hint: {}", error.hint) };
             // As above.

@@ -90,6 +90,9 @@ fn a_stopped_subscriber_costs_nobody_else_anything_and_learns_what_it_missed() {
         a.says("pilotctl publish load.ready 0");
         files.iter().all(|file| !lines(file).is_empty())
     });
+    a.says("pilotctl publish load.start '\"start\"'");
+    let has_started = |file: &PathBuf| std::fs::read_to_string(file).unwrap_or_default().contains("\"start\"");
+    until("all have heard what came before", PATIENCE, || files.iter().all(has_started));
     let before: Vec<_> = files.iter().map(|file| lines(file).len()).collect();
     subscribers[0].signal("STOP");
     let payload = pair.lab.path("load.ndjson");

@@ -68,7 +68,8 @@ struct Ground {
 /// # Errors
 /// What keeps it from starting, or from going on.
 pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>) -> Result<(), Failure> {
-    let control = control::Server::bind(&config.socket).await?;
+    // Dropped last: while its file is there, so may be what this process has made.
+    let mut control = control::Server::bind(&config.socket).await?;
     let mut ground = prepare(&config).await?;
     let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
@@ -117,7 +118,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
 
     let datapath =
         Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
-    let doors = Doors { control, calls: backend.clone(), roster, interface };
+    let doors = Doors { local: control.listener(), calls: backend.clone(), roster, interface };
     let serving = tokio::spawn(services.clone().serve(doors));
     if let Some(token) = token {
         tokio::spawn(join::redeem(backend.clone(), token));
@@ -126,7 +127,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
 
     let outcome = crank.turn(inputs).await;
     serving.abort();
-    // It was told to end: how it says so does not matter, but its socket is gone now.
+    // It was told to end: how it says so does not matter, but its connections are gone now.
     let _ = serving.await;
     services.close();
     datapath.stop();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -41,8 +41,8 @@ pub struct Services {
 
 /// What the services are reached by.
 pub struct Doors {
-    /// The local socket; its file is gone when the services end.
-    pub control: control::Server,
+    /// The local socket.
+    pub local: Option<UnixListener>,
     /// Carries out requests.
     pub calls: Calls,
     /// Written anew whenever the node's peers change.
@@ -94,8 +94,7 @@ impl Services {
         tasks.spawn(self.streams.clone().serve());
         tasks.spawn(self.tasks.clone().run());
         self.open_overlay(&doors.interface, &mut tasks).await;
-        let mut control = doors.control;
-        if let Some(listener) = control.listener() {
+        if let Some(listener) = doors.local {
             let door = self.local_door(doors.calls).await;
             tasks.spawn(door.serve_local(listener, self.directory.clone()));
         }
