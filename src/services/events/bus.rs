@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::event::{EventView, STAMP_ROOM, Stamp};
+use super::event::{Offer, Stamp};
 use super::queue::Budget;
 use super::retention::Retention;
 use super::run::{RUN_BYTES, Run};
@@ -21,6 +21,9 @@ use super::topics::Topics;
 use super::wishes::{Wanted, Wishes};
 use crate::control::Error;
 use crate::identity::NodeId;
+
+/// Subscribers to whom a publisher writes by itself, at most; others are served by their own tasks.
+const HERE: usize = 16;
 
 /// How publishing went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +121,7 @@ impl Bus {
     ///
     /// # Errors
     /// No numbers could be reserved; nothing is published.
-    pub fn publish(self: &Arc<Bus>, origin: Origin, events: &[EventView<'_>], now: u64) -> Result<Published, Error> {
+    pub fn publish(self: &Arc<Bus>, origin: Origin, events: &[Offer<'_>], now: u64) -> Result<Published, Error> {
         let (source, count) = match &origin {
             Origin::Local => (self.me, events.len() as u64),
             Origin::Peer(peer) | Origin::Link(peer, _) => (*peer, 0),
@@ -134,7 +137,7 @@ impl Bus {
         state.distribute(&Batch { origin, bytes, marks: &marks, first, now }, &mut woken);
         let due = state.sequence.due();
         drop(state);
-        woken.iter().for_each(|one: &Arc<Subscriber>| one.queue.wake());
+        hand_over(&woken);
         if let Some((until, reservation)) = due {
             self.reserve(until, reservation);
         }
@@ -149,7 +152,7 @@ impl Bus {
         let now = state.now;
         state.distribute(&Batch { origin, bytes, marks, first: 0, now }, &mut woken);
         drop(state);
-        woken.iter().for_each(|one| one.queue.wake());
+        hand_over(&woken);
     }
 
     /// Tells those who follow a peer that some of its events were lost on their way here.
@@ -200,16 +203,28 @@ impl Bus {
     }
 }
 
-fn encode<'a>(events: &[EventView<'a>], stamp: &Stamp, first: u64) -> (Bytes, Vec<Mark<'a>>) {
-    let room = events.iter().map(|event| event.body().len() + STAMP_ROOM).sum();
-    let mut out = BytesMut::with_capacity(room);
+/// Sees to it that subscribers get what waits for them: few of them here, more by their own tasks at the same time.
+fn hand_over(woken: &[Arc<Subscriber>]) {
+    let (here, elsewhere) = woken.split_at(woken.len().min(HERE));
+    elsewhere.iter().for_each(|one| one.queue.wake());
+    here.iter().for_each(|one| one.queue.hand_over());
+}
+
+fn encode<'a>(events: &[Offer<'a>], stamp: &Stamp, first: u64) -> (Bytes, Vec<Mark<'a>>) {
+    let mut out = Vec::with_capacity(events.iter().map(Offer::room).sum());
     let mut marks = Vec::with_capacity(events.len());
     for (event, index) in events.iter().zip(0..) {
         let start = out.len();
         event.put_stamped(stamp, if first == 0 { 0 } else { first + index }, &mut out);
         marks.push(Mark { topic: event.topic, start, end: out.len() });
     }
-    (out.freeze(), marks)
+    (out.into(), marks)
+}
+
+/// Whether both are the same text; events of a topic that follow each other often share it.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 impl State {
@@ -226,7 +241,7 @@ impl State {
         let mut current: Option<(&str, usize)> = None;
         for (index, mark) in batch.marks.iter().enumerate() {
             let place = match current {
-                Some((topic, place)) if topic == mark.topic => place,
+                Some((topic, place)) if is_same(topic, mark.topic) => place,
                 _ => {
                     self.note_newest(current, index, batch, &mut touched);
                     self.turn_to(mark.topic, &mut open, batch, woken)

@@ -67,16 +67,16 @@ mod tests {
     use proptest::prelude::*;
 
     /// Events that were published at these moments.
-    fn stamped(moments: &[u64]) -> BytesMut {
-        let mut out = BytesMut::new();
+    fn stamped(moments: &[u64]) -> Bytes {
+        let mut out = Vec::new();
         for (index, moment) in moments.iter().enumerate() {
             let mut body = BytesMut::new();
             let data = vec![b'1'; index % 300];
             NewEvent { topic: "a.b", data: &data, ..NewEvent::default() }.put(&mut body);
             let (_, body) = super::super::batch::elements(&body).next().unwrap();
-            EventView::parse(body).unwrap().put_stamped(&stamp(*moment), index as u64 + 1, &mut out);
+            EventView::parse(body).unwrap().offer().put_stamped(&stamp(*moment), index as u64 + 1, &mut out);
         }
-        out
+        out.into()
     }
 
     fn stamp(moment: u64) -> Stamp {
@@ -95,7 +95,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_compacted_expands_to_the_same(moments in prop::collection::vec(0u64..4, 0..40)) {
-            let batch = stamped(&moments).freeze();
+            let batch = stamped(&moments);
             let short = compacted(&batch, stamp(0).source());
             prop_assert!(short.len() <= batch.len());
             prop_assert_eq!(expanded(short), batch);

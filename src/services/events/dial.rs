@@ -129,11 +129,18 @@ impl Frames {
             if let Some(frame) = take_frame(&mut self.buffer).map_err(io::Error::other)? {
                 return Ok(Some(expanded(frame)));
             }
-            self.buffer.reserve(READ);
+            make_room(&mut self.buffer);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// Makes room for what is read next: seldom, because what has come of a frame is copied then.
+pub(super) fn make_room(buffer: &mut BytesMut) {
+    if buffer.capacity() - buffer.len() < READ / 4 {
+        buffer.reserve(READ);
     }
 }
 

@@ -4,10 +4,10 @@
 //! event) with our stamp at its end. Elements one after the other are a batch, so the same bytes serve gRPC, frames,
 //! links between nodes and drivers. [`EventView`] reads an event where it lies.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::topic::topic;
-use super::wire::{Field, Fields, Malformed, Value, put_bytes, put_number, put_varint, varint_len};
+use super::wire::{Field, Fields, Head, Malformed, Value, put_bytes, put_varint, varint_len};
 use crate::control::Error;
 use crate::identity::NodeId;
 
@@ -60,9 +60,42 @@ impl<'a> EventView<'a> {
     /// # Errors
     /// `invalid_request` for bytes that are no event, `invalid_topic`, `bad_argument`, `too_large`.
     pub fn parse(body: &'a [u8]) -> Result<EventView<'a>, Error> {
+        EventView::parse_after(body, "")
+    }
+
+    /// The same, cheaper where its topic is `known`: that of an event that was checked.
+    ///
+    /// # Errors
+    /// As [`EventView::parse`].
+    #[inline]
+    pub fn parse_after(body: &'a [u8], known: &'a str) -> Result<EventView<'a>, Error> {
         if body.len() > MAX_EVENT + STAMP_ROOM {
             return Err(too_long(body.len()));
         }
+        match EventView::usual(body) {
+            Some(event) if !known.is_empty() && event.topic == known => Ok(EventView { topic: known, ..event }),
+            Some(event) => topic(event.topic.as_bytes()).map(|topic| EventView { topic, ..event }),
+            None => EventView::parse_any(body),
+        }
+    }
+
+    /// An event that has topic and data and perhaps a stamp, in this order, as most have; its topic is not checked.
+    #[inline]
+    fn usual(body: &'a [u8]) -> Option<EventView<'a>> {
+        let mut fields = Fields::of(body);
+        let name = fields.next().and_then(|field| bytes_of(field, 1))?;
+        let data = fields.next().and_then(|field| bytes_of(field, 2))?;
+        let topic = str::from_utf8(name).ok()?;
+        let event = EventView { topic, data, body, seen: 0b110, ..EventView::default() };
+        let Some(field) = fields.next() else { return Some(event) };
+        let seq = number_of(field, 9)?;
+        let source = fields.next().and_then(|field| bytes_of(field, 10)).and_then(|id| str::from_utf8(id).ok())?;
+        let time = fields.next().and_then(|field| number_of(field, 11))?;
+        let seen = event.seen | 1 << 9 | 1 << 10 | 1 << 11;
+        fields.next().is_none().then_some(EventView { seq, source, time, seen, ..event })
+    }
+
+    fn parse_any(body: &'a [u8]) -> Result<EventView<'a>, Error> {
         let mut event = EventView { body, ..EventView::default() };
         for field in Fields::of(body) {
             event.take(field?)?;
@@ -133,21 +166,64 @@ impl<'a> EventView<'a> {
         self.body
     }
 
-    /// Appends it as an element, with our stamp in place of whatever it had.
-    pub fn put_stamped(&self, stamp: &Stamp, seq: u64, out: &mut BytesMut) {
+    /// What is published of it.
+    #[inline]
+    pub fn offer(&self) -> Offer<'a> {
         let is_clean = !self.has_unknown && self.seen & !PUBLISHED == 0;
-        let body = if is_clean { self.body.len() } else { self.published().map(<[u8]>::len).sum() };
-        let seq_bytes = if seq == 0 { 0 } else { 1 + varint_len(seq) };
-        let length = body + seq_bytes + stamp.bytes.len();
-        out.reserve(length + MAX_ELEMENT_HEADER);
-        out.put_u8(ELEMENT);
-        put_varint(out, length as u64);
-        match is_clean {
-            true => out.put_slice(self.body),
-            false => self.published().for_each(|field| out.put_slice(field)),
+        Offer { topic: self.topic, body: self.body, is_clean }
+    }
+}
+
+#[inline]
+fn bytes_of(field: Result<Field<'_>, Malformed>, wanted: u32) -> Option<&[u8]> {
+    match field {
+        Ok(Field { number, value: Value::Bytes(bytes), .. }) if number == wanted => Some(bytes),
+        _ => None,
+    }
+}
+
+#[inline]
+fn number_of(field: Result<Field<'_>, Malformed>, wanted: u32) -> Option<u64> {
+    match field {
+        Ok(Field { number, value: Value::Number(value), .. }) if number == wanted => Some(value),
+        _ => None,
+    }
+}
+
+/// A checked event on its way to the bus: as little of it as that needs, since a batch has thousands.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// Where subscribers look for it.
+    pub topic: &'a str,
+    body: &'a [u8],
+    /// Whether the publisher set nothing that is not his to set.
+    is_clean: bool,
+}
+
+impl<'a> Offer<'a> {
+    /// Bytes that it takes at most, once it is stamped.
+    pub fn room(&self) -> usize {
+        self.body.len() + STAMP_ROOM
+    }
+
+    /// Appends it as an element, with our stamp in place of whatever it had.
+    #[inline]
+    pub fn put_stamped(&self, stamp: &Stamp, seq: u64, out: &mut Vec<u8>) {
+        let body = if self.is_clean { self.body.len() } else { self.published().map(<[u8]>::len).sum() };
+        let (mut head, mut number) = (Head::default(), Head::default());
+        if seq != 0 {
+            number.byte(9 << 3);
+            number.varint(seq);
         }
-        put_number(out, 9, seq);
-        out.put_slice(&stamp.bytes);
+        head.byte(ELEMENT);
+        head.varint((body + number.as_slice().len() + stamp.bytes.len()) as u64);
+        head.append_to(out);
+        match self.is_clean {
+            true => out.extend_from_slice(self.body),
+            false => self.published().for_each(|field| out.extend_from_slice(field)),
+        }
+        number.append_to(out);
+        out.extend_from_slice(&stamp.bytes);
     }
 
     fn published(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
@@ -161,18 +237,20 @@ const MAX_ELEMENT_HEADER: usize = 6;
 /// What a stamp and the element around it add to an event at most.
 pub const STAMP_ROOM: usize = 48;
 
-/// Bytes of a node ID in text.
-const NODE_ID: usize = 14;
-
 /// Who published, and when: the same for all events of a batch.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    bytes: BytesMut,
+    bytes: [u8; STAMP],
 }
+
+/// Keys, length, node ID and time.
+const STAMP: usize = 2 + NODE_ID + 1 + 8;
+/// Bytes of a node ID as text.
+const NODE_ID: usize = 14;
 
 impl Stamp {
     /// Bytes of a stamp.
-    pub const LEN: usize = 2 + NODE_ID + 1 + 8;
+    pub const LEN: usize = STAMP;
 
     /// The part that says who.
     pub fn source(&self) -> &[u8] {
@@ -181,10 +259,10 @@ impl Stamp {
 
     /// The stamp of a node at a time, in microseconds since 1970.
     pub fn new(source: NodeId, time: u64) -> Stamp {
-        let mut bytes = BytesMut::with_capacity(32);
-        put_bytes(&mut bytes, 10, source.to_string().as_bytes());
-        put_varint(&mut bytes, 11 << 3 | 1);
-        bytes.put_u64_le(time);
+        let (source, time) = (source.to_string(), time.to_le_bytes());
+        let fields = [&[10 << 3 | 2, NODE_ID as u8], source.as_bytes(), &[11 << 3 | 1], &time];
+        let mut bytes = [0; STAMP];
+        bytes.iter_mut().zip(fields.into_iter().flatten()).for_each(|(place, byte)| *place = *byte);
         Stamp { bytes }
     }
 }
@@ -254,9 +332,11 @@ impl NewEvent<'_> {
     pub fn put(&self, out: &mut BytesMut) {
         let length = self.body_len();
         out.reserve(length + MAX_ELEMENT_HEADER);
-        out.put_u8(ELEMENT);
-        put_varint(out, length as u64);
-        put_bytes(out, 1, self.topic.as_bytes());
+        let mut head = Head::default();
+        head.field(1, length);
+        head.field(1, self.topic.len());
+        out.extend_from_slice(head.as_slice());
+        out.extend_from_slice(self.topic.as_bytes());
         put_bytes(out, 2, self.data);
         put_text(out, 3, self.content_type);
         for (name, value) in self.headers {
@@ -309,8 +389,8 @@ mod tests {
 
     fn stamped(event: &api::Event, seq: u64) -> Result<api::Event, Error> {
         let body = event.encode_to_vec();
-        let mut out = BytesMut::new();
-        EventView::parse(&body)?.put_stamped(&stamp(), seq, &mut out);
+        let mut out = Vec::new();
+        EventView::parse(&body)?.offer().put_stamped(&stamp(), seq, &mut out);
         let batch = api::EventBatch::decode(&out[..]).unwrap();
         assert_eq!(batch.events.len(), 1);
         Ok(batch.events[0].clone())
@@ -337,8 +417,8 @@ mod tests {
         let mut body = BytesMut::from(&event("a").encode_to_vec()[..]);
         put_bytes(&mut body, 77, b"smuggled");
         let view = EventView::parse(&body).unwrap();
-        let mut out = BytesMut::new();
-        view.put_stamped(&stamp(), 1, &mut out);
+        let mut out = Vec::new();
+        view.offer().put_stamped(&stamp(), 1, &mut out);
         assert!(!out.windows(8).any(|window| window == b"smuggled"));
         assert!(!view.is_of(""));
     }
@@ -391,8 +471,8 @@ mod tests {
         #[test]
         fn any_bytes_are_survived_and_what_passes_is_readable(bytes: Vec<u8>) {
             if let Ok(view) = EventView::parse(&bytes) {
-                let mut out = BytesMut::new();
-                view.put_stamped(&stamp(), 1, &mut out);
+                let mut out = Vec::new();
+                view.offer().put_stamped(&stamp(), 1, &mut out);
                 prop_assert!(api::EventBatch::decode(&out[..]).is_ok());
             }
         }

@@ -14,7 +14,7 @@ use super::ask::Ask;
 use super::batch::{element_len, elements};
 use super::bus::{Bus, Published};
 use super::dial::Dial;
-use super::event::{EventView, NewEvent};
+use super::event::{EventView, NewEvent, Offer};
 use super::feed::Feed;
 use super::frame::MAX_FRAME;
 use super::hand::Hands;
@@ -163,17 +163,18 @@ impl Events {
     pub fn take_in<'a>(&self, caller: &Caller, bodies: impl Iterator<Item = &'a [u8]>) -> Intake {
         let mut intake = Intake::default();
         let origin = self.origin(caller);
-        let mut views = Vec::new();
+        let mut offers: Vec<Offer<'_>> = Vec::with_capacity(bodies.size_hint().0);
         for body in bodies {
-            match EventView::parse(body) {
+            let known = offers.last().map_or("", |offer| offer.topic);
+            match EventView::parse_after(body, known) {
                 Ok(view) if origin == Origin::Local && view.topic.starts_with(REPLY_PREFIX) => {
-                    self.reply(view, &mut views, &mut intake);
+                    self.reply(view, &mut offers, &mut intake);
                 }
-                Ok(view) => views.push(view),
+                Ok(view) => offers.push(view.offer()),
                 Err(error) => self.refuse(error, &mut intake),
             }
         }
-        match self.inner.bus.publish(origin, &views, now()) {
+        match self.inner.bus.publish(origin, &offers, now()) {
             Ok(published) => {
                 intake.published.seq = published.seq;
                 intake.published.count += published.count;
@@ -192,11 +193,11 @@ impl Events {
     }
 
     /// A reply is handed to the node that asked, which is in its topic: `_reply.a1b2.c3d4.e5f6.RANDOM`.
-    fn reply<'a>(&self, view: EventView<'a>, here: &mut Vec<EventView<'a>>, intake: &mut Intake) {
+    fn reply<'a>(&self, view: EventView<'a>, here: &mut Vec<Offer<'a>>, intake: &mut Intake) {
         let asker = view.topic.get(REPLY_PREFIX.len()..REPLY_PREFIX.len() + 14);
         let asker = asker.and_then(|id| id.parse::<NodeId>().ok());
         match asker.filter(|id| *id != self.me()) {
-            None => here.push(view),
+            None => here.push(view.offer()),
             Some(id) => match self.inner.directory.roster().peers.get(&id) {
                 Some(peer) => match self.inner.hands.send(peer, element_of(&view)) {
                     Ok(()) => intake.published.count += 1,

@@ -30,6 +30,24 @@ impl Feed {
         self.subscription.clone()
     }
 
+    /// Takes what is there, about `most` bytes.
+    ///
+    /// # Errors
+    /// Nothing more comes.
+    pub fn try_take(&self, most: usize) -> Result<Vec<Segment>, Ended> {
+        self.subscription.try_take(most)
+    }
+
+    /// Returns when there may be something to take. Cancel safe.
+    pub async fn ready(&self) {
+        self.subscription.ready().await;
+    }
+
+    /// Whether it still reads what is remembered.
+    pub fn is_in_the_past(&self) -> bool {
+        self.subscription.is_in_the_past()
+    }
+
     /// Waits for events, and takes about `most` bytes of them. Cancel safe.
     ///
     /// # Errors

@@ -36,7 +36,6 @@ pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Bytes>, Error> {
             .hint("send fewer events in a frame"));
     }
     if buffer.len() < HEADER + length {
-        buffer.reserve(HEADER + length - buffer.len());
         return Ok(None);
     }
     buffer.advance(HEADER);

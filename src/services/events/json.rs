@@ -210,9 +210,9 @@ mod tests {
 
     fn shown(sent: &[u8]) -> String {
         let body = elements(sent).next().unwrap().1;
-        let mut stamped = BytesMut::new();
+        let mut stamped = Vec::new();
         let stamp = Stamp::new("a1b2.c3d4.e5f6".parse().unwrap(), 1_764_072_000_000_001);
-        EventView::parse(body).unwrap().put_stamped(&stamp, 42, &mut stamped);
+        EventView::parse(body).unwrap().offer().put_stamped(&stamp, 42, &mut stamped);
         let mut out = Vec::new();
         put_json(&EventView::parse(elements(&stamped).next().unwrap().1).unwrap(), &mut out);
         String::from_utf8(out).unwrap()

@@ -4,24 +4,25 @@
 //! for writing: a caller that does not read loses events of its own subscription, and nothing else.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::ask::{Ask, MAX_GROUPS, wanted};
 use super::batch::{flushed, refused};
 use super::compact::compacted;
-use super::dial::READ;
+use super::dial::{READ, make_room};
 use super::event::Stamp;
 use super::facade::Events;
 use super::feed::{self, Feed};
-use super::frame::{self, take_frame};
-use super::queue::Segment;
+use super::frame::take_frame;
+use super::outlet::FrameOutlet;
+use super::queue::{Outlet, Segment};
 use super::subscriber::Scope;
 use super::subscription::Wish;
 use super::wire::{Fields, Value};
@@ -34,16 +35,14 @@ use crate::services::directory::Caller;
 const ANSWERS: usize = 1_024;
 /// Bytes of events that are taken from the queue at once.
 const AT_ONCE: usize = 256 << 10;
-/// Bytes up to which copying is cheaper than a list of pieces.
-const SMALL: usize = 16 << 10;
-/// Pieces that are given to the kernel at once.
-const PIECES: usize = 64;
 
 /// One conversation.
 pub(super) struct Conversation {
     events: Events,
     caller: Caller,
     feed: OnceLock<Feed>,
+    /// Where publishers may write by themselves.
+    outlet: OnceLock<Weak<dyn Outlet>>,
     answers: Mutex<VecDeque<Bytes>>,
     /// There is something to write.
     news: Notify,
@@ -56,9 +55,9 @@ pub(super) struct Conversation {
 impl Conversation {
     /// A conversation with `caller`, in which nothing was said.
     pub fn new(events: Events, caller: Caller) -> Conversation {
-        let (feed, answers) = (OnceLock::new(), Mutex::default());
+        let (feed, outlet, answers) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         let (news, room, short) = (Notify::new(), Notify::new(), OnceLock::new());
-        Conversation { events, caller, feed, answers, news, room, short }
+        Conversation { events, caller, feed, outlet, answers, news, room, short }
     }
 
     /// Does what requests say, in their order; all events of several requests are published at once.
@@ -156,6 +155,9 @@ impl Conversation {
     }
 
     fn begin(&self, feed: Feed) {
+        if let Some(outlet) = self.outlet.get() {
+            feed.subscription().queue().write_by(outlet.clone());
+        }
         // Only one request is looked at at a time, and there was no feed.
         let _ = self.feed.set(feed);
         self.news.notify_one();
@@ -174,32 +176,51 @@ impl Conversation {
     /// The subscription has ended; what is to be said about it is the error.
     pub async fn next(&self) -> Result<Vec<Segment>, Error> {
         loop {
-            let answers = std::mem::take(&mut *self.answers.lock());
-            self.room.notify_one();
-            let mut out: Vec<_> = answers.into_iter().map(whole).collect();
-            match self.feed.get() {
-                None if out.is_empty() => self.news.notified().await,
-                None => return Ok(out),
-                Some(feed) if out.is_empty() => tokio::select! {
-                    () = self.news.notified() => {}
-                    taken = feed.take(AT_ONCE) => return taken.map(|taken| self.shortened(taken)).map_err(feed::ended),
-                },
-                Some(feed) => {
-                    out.extend(self.shortened(feed.subscription().try_take(AT_ONCE).unwrap_or_default()));
-                    return Ok(out);
-                }
+            let taken = self.take_now()?;
+            if !taken.is_empty() {
+                return Ok(taken);
             }
+            self.ready().await;
         }
+    }
+
+    /// What there is to be written, as batches; nothing where nothing is.
+    ///
+    /// # Errors
+    /// As [`Conversation::next`].
+    pub fn take_now(&self) -> Result<Vec<Segment>, Error> {
+        let mut out = self.rest();
+        if !out.is_empty() {
+            self.room.notify_one();
+        }
+        match self.feed.get().map(|feed| feed.try_take(AT_ONCE)) {
+            Some(Ok(taken)) => out.extend(self.shortened(taken)),
+            Some(Err(ended)) if out.is_empty() => return Err(feed::ended(ended)),
+            Some(Err(_)) | None => {}
+        }
+        Ok(out)
+    }
+
+    /// Returns when there may be something to be written. Cancel safe.
+    pub async fn ready(&self) {
+        match self.feed.get() {
+            None => self.news.notified().await,
+            Some(feed) => tokio::select! {
+                () = self.news.notified() => {}
+                () = feed.ready() => {}
+            },
+        }
+    }
+
+    /// Whether its subscription still reads what is remembered.
+    pub fn is_in_the_past(&self) -> bool {
+        self.feed.get().is_some_and(Feed::is_in_the_past)
     }
 
     /// What waits to be answered, when nothing more is asked.
     pub fn rest(&self) -> Vec<Segment> {
-        std::mem::take(&mut *self.answers.lock()).into_iter().map(whole).collect()
+        std::mem::take(&mut *self.answers.lock()).into_iter().map(Segment::whole).collect()
     }
-}
-
-fn whole(batch: Bytes) -> Segment {
-    Segment { bytes: batch, ..Segment::default() }
 }
 
 fn undecoded(error: prost::DecodeError) -> Error {
@@ -221,19 +242,22 @@ fn all_wanted(interest: &api::Interest) -> Result<Vec<Wanted>, Error> {
 }
 
 /// Speaks frames on a connection until one side is done.
-pub(super) async fn serve_frames<S: AsyncRead + AsyncWrite>(
-    conversation: Arc<Conversation>,
-    stream: S,
-) -> io::Result<()> {
-    let (read, mut write) = tokio::io::split(stream);
+pub(super) async fn serve_frames<S>(conversation: Arc<Conversation>, stream: S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (read, write) = tokio::io::split(stream);
+    let outlet = Arc::new(FrameOutlet::new(conversation.clone(), write));
+    let weak: Weak<FrameOutlet<_>> = Arc::downgrade(&outlet);
+    // A conversation is served once.
+    let _ = conversation.outlet.set(weak);
     tokio::select! {
         read = read_frames(&conversation, read) => {
             read?;
             // Whoever is done asking still gets the answers.
-            write_segments(&mut write, conversation.rest()).await?;
-            write.shutdown().await
+            outlet.finish(conversation.rest()).await
         }
-        written = write_frames(&conversation, &mut write) => written,
+        written = outlet.run() => written,
     }
 }
 
@@ -247,64 +271,9 @@ async fn read_frames(conversation: &Conversation, mut read: impl AsyncRead + Unp
         conversation.take(&frames).map_err(io::Error::other)?;
         frames.clear();
         conversation.has_room().await;
-        if buffer.capacity() - buffer.len() < READ / 4 {
-            buffer.reserve(READ);
-        }
+        make_room(&mut buffer);
         if read.read_buf(&mut buffer).await? == 0 {
             return Ok(());
         }
     }
-}
-
-async fn write_frames(conversation: &Conversation, write: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-    loop {
-        match conversation.next().await {
-            Ok(segments) => write_segments(write, segments).await?,
-            Err(error) => {
-                write_segments(write, vec![whole(refused(&error))]).await?;
-                return write.shutdown().await;
-            }
-        }
-    }
-}
-
-/// Writes each segment as a frame, all of them at once.
-async fn write_segments(write: &mut (impl AsyncWrite + Unpin), segments: Vec<Segment>) -> io::Result<()> {
-    let mut pieces = VecDeque::with_capacity(2 * segments.len());
-    for segment in segments {
-        let preamble = segment.preamble();
-        let mut head = BytesMut::with_capacity(frame::HEADER + preamble.len());
-        head.extend_from_slice(&frame::header(preamble.len() + segment.bytes.len()));
-        head.extend_from_slice(&preamble);
-        pieces.push_back(head.freeze());
-        pieces.push_back(segment.bytes);
-    }
-    let total: usize = pieces.iter().map(Bytes::len).sum();
-    if total <= SMALL {
-        let pieces: Vec<_> = pieces.into_iter().collect();
-        write.write_all(&pieces.concat()).await?;
-    } else {
-        write_pieces(write, pieces).await?;
-    }
-    write.flush().await
-}
-
-async fn write_pieces(write: &mut (impl AsyncWrite + Unpin), mut pieces: VecDeque<Bytes>) -> io::Result<()> {
-    while !pieces.is_empty() {
-        let slices: Vec<_> = pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
-        let mut written = write.write_vectored(&slices).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while let Some(front) = pieces.front_mut() {
-            let step = written.min(front.len());
-            front.advance(step);
-            written -= step;
-            if !front.is_empty() {
-                break;
-            }
-            pieces.pop_front();
-        }
-    }
-    Ok(())
 }

@@ -211,14 +211,16 @@ impl Link {
         let start_of = |element: &[u8]| element.as_ptr() as usize - frame.as_ptr() as usize;
         for item in items(frame) {
             match item? {
-                Item::Event { body, element } => match EventView::parse(body).ok().filter(|event| event.is_of(&source))
-                {
-                    Some(event) => {
-                        let start = start_of(element);
-                        marks.push(Mark { topic: event.topic, start, end: start + element.len() });
+                Item::Event { body, element } => {
+                    let known = marks.last().map_or("", |mark: &Mark<'_>| mark.topic);
+                    match EventView::parse_after(body, known).ok().filter(|event| event.is_of(&source)) {
+                        Some(event) => {
+                            let start = start_of(element);
+                            marks.push(Mark { topic: event.topic, start, end: start + element.len() });
+                        }
+                        None => drop(self.inner.counters.foreign.fetch_add(1, Relaxed)),
                     }
-                    None => drop(self.inner.counters.foreign.fetch_add(1, Relaxed)),
-                },
+                }
                 Item::Group(name) => turn.groups.push(name.into()),
                 Item::GroupsOnly => turn.is_exclusive = true,
                 Item::Missed(count) => self.missed(count),

@@ -20,6 +20,7 @@ pub mod json;
 mod lines;
 mod link;
 mod links;
+mod outlet;
 pub mod queue;
 mod relay;
 pub mod retention;

@@ -4,8 +4,8 @@
 //! the one who writes them to the subscriber. Large runs are shared with other queues, small ones are gathered.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -67,6 +67,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A batch that is complete.
+    pub fn whole(batch: Bytes) -> Segment {
+        Segment { bytes: batch, ..Segment::default() }
+    }
+
     /// What stands in front of the elements to make it a batch; mostly nothing.
     pub fn preamble(&self) -> BytesMut {
         let mut out = BytesMut::new();
@@ -221,11 +226,21 @@ impl Held {
     }
 }
 
+/// Where a publisher may write by itself what it has just queued.
+pub trait Outlet: Send + Sync {
+    /// Takes what waits and writes it, if that is possible at once; says whether all that was taken is written.
+    fn write_now(&self) -> bool;
+}
+
+/// More than this is left to the subscriber's own task: another processor may take it.
+const SHORT: usize = 2 << 10;
+
 /// The queue of one subscriber.
 #[derive(Debug)]
 pub struct Queue {
     held: Mutex<Held>,
     ready: Notify,
+    outlet: OnceLock<Weak<dyn Outlet>>,
     limits: Limits,
     budget: Arc<Budget>,
 }
@@ -233,7 +248,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits, budget: Arc<Budget>) -> Queue {
-        Queue { held: Mutex::default(), ready: Notify::new(), limits, budget }
+        Queue { held: Mutex::default(), ready: Notify::new(), outlet: OnceLock::new(), limits, budget }
     }
 
     /// Adds a run, at the cost of older or newer events where there is no room. The subscriber is told by
@@ -300,6 +315,24 @@ impl Queue {
         self.held.lock().lost += count;
         self.budget.missed.fetch_add(count, Relaxed);
         self.wake();
+    }
+
+    /// Names the outlet for [`Queue::hand_over`], once.
+    pub fn write_by(&self, outlet: Weak<dyn Outlet>) {
+        let _ = self.outlet.set(outlet);
+    }
+
+    /// Has what waits written here and now where it is little and that is possible; else wakes the subscriber.
+    pub fn hand_over(&self) {
+        let outlet = self.outlet.get().filter(|_| self.held.lock().bytes <= SHORT).and_then(Weak::upgrade);
+        if !outlet.is_some_and(|outlet| outlet.write_now()) || !self.is_empty() {
+            self.wake();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let held = self.held.lock();
+        held.events == 0 && held.lost == 0
     }
 
     /// Wakes the subscriber.

@@ -215,14 +215,20 @@ impl Subscription {
             if !taken.is_empty() {
                 return Ok(taken);
             }
-            match self.is_in_the_past() {
-                true => tokio::task::yield_now().await,
-                false => self.subscriber.queue.ready().await,
-            }
+            self.ready().await;
         }
     }
 
-    fn is_in_the_past(&self) -> bool {
+    /// Returns when there may be something to take. Cancel safe.
+    pub async fn ready(&self) {
+        match self.is_in_the_past() {
+            true => tokio::task::yield_now().await,
+            false => self.subscriber.queue.ready().await,
+        }
+    }
+
+    /// Whether it still reads what is remembered.
+    pub fn is_in_the_past(&self) -> bool {
         self.replay.lock().is_some()
     }
 

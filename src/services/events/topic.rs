@@ -19,14 +19,27 @@ pub const REPLY_PREFIX: &str = "_reply.";
 ///
 /// # Errors
 /// `invalid_topic`, with the place.
+#[inline]
 pub fn topic(bytes: &[u8]) -> Result<&str, Error> {
-    let is_plain = bytes.iter().all(|byte| matches!(byte, 0x21..=0x7e) && !matches!(byte, b'*' | b'>'));
-    let text = str::from_utf8(bytes).map_err(|_| refused("topic", "", "is not UTF-8"))?;
-    check_length("topic", text)?;
-    let has_gap = bytes.first() == Some(&b'.') || bytes.last() == Some(&b'.') || has_double_dot(bytes);
-    if is_plain && !has_gap {
-        return Ok(text);
+    match str::from_utf8(bytes) {
+        Ok(text) if is_plain(bytes) => Ok(text),
+        Ok(text) => checked(text),
+        Err(_) => Err(refused("topic", "", "is not UTF-8")),
     }
+}
+
+/// Whether it is a topic of ASCII; every byte is looked at, because that costs less than to stop at the first.
+fn is_plain(bytes: &[u8]) -> bool {
+    let is_printable = |byte: u8| (0x21..=0x7e).contains(&byte) & (byte != b'*') & (byte != b'>');
+    let is_printed = bytes.iter().fold(true, |all, byte| all & is_printable(*byte));
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    let has_gap = pairs.fold(false, |any, (one, next)| any | ((*one == b'.') & (*next == b'.')));
+    let has_ends = bytes.first().is_some_and(|byte| *byte != b'.') && bytes.last().is_some_and(|byte| *byte != b'.');
+    is_printed && !has_gap && has_ends && bytes.len() <= MAX_BYTES
+}
+
+fn checked(text: &str) -> Result<&str, Error> {
+    check_length("topic", text)?;
     text.split('.').enumerate().try_for_each(|(index, token)| {
         check_token("topic", text, index, token)?;
         match token.contains(['*', '>']) {
@@ -35,10 +48,6 @@ pub fn topic(bytes: &[u8]) -> Result<&str, Error> {
         }
     })?;
     Ok(text)
-}
-
-fn has_double_dot(bytes: &[u8]) -> bool {
-    bytes.iter().zip(bytes.iter().skip(1)).any(|(one, next)| *one == b'.' && *next == b'.')
 }
 
 fn check_length(what: &str, text: &str) -> Result<(), Error> {

@@ -116,6 +116,6 @@ impl Importer {
         let body = elements(&element).next().map(|(_, body)| body).unwrap_or_default();
         let event = EventView::parse(body)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        self.bus.publish(Origin::Local, &[event], u64::try_from(now).unwrap_or(u64::MAX)).map(drop)
+        self.bus.publish(Origin::Local, &[event.offer()], u64::try_from(now).unwrap_or(u64::MAX)).map(drop)
     }
 }

@@ -98,7 +98,7 @@ fn publish(bus: &Arc<Bus>, event: &NewEvent<'_>) {
     let mut element = bytes::BytesMut::new();
     event.put(&mut element);
     let (_, body) = elements(&element).next().unwrap();
-    bus.publish(Origin::Local, &[EventView::parse(body).unwrap()], 7).unwrap();
+    bus.publish(Origin::Local, &[EventView::parse(body).unwrap().offer()], 7).unwrap();
 }
 
 fn number(bus: &Arc<Bus>, topic: &str, number: usize) {

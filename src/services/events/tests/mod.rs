@@ -1,5 +1,6 @@
 //! The bus, as publishers and subscribers see it.
 
+mod outlet;
 mod stories;
 mod world;
 
@@ -53,7 +54,7 @@ fn publish_at(bus: &Arc<Bus>, origin: Origin, events: &[(&str, &str)], now: u64)
     for (topic, data) in events {
         NewEvent { topic, data: data.as_bytes(), ..NewEvent::default() }.put(&mut sent);
     }
-    let views: Vec<_> = elements(&sent).map(|(_, body)| EventView::parse(body).unwrap()).collect();
+    let views: Vec<_> = elements(&sent).map(|(_, body)| EventView::parse(body).unwrap().offer()).collect();
     bus.publish(origin, &views, now).unwrap().seq
 }
 
