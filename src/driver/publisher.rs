@@ -1,7 +1,7 @@
 //! The publishing side: many events in, few writes out.
 //!
-//! An event goes at once when the link is idle. What is published while another write is under way, or close behind
-//! the last one, waits in a buffer and goes together. A publisher that is faster than the node waits for room.
+//! An event goes at once, written by its publisher, as long as few follow each other closely. What is published while
+//! another write is under way, or after many others, waits in a buffer and goes together. A publisher that is faster than the node waits for room.
 
 use std::sync::Arc;
 

@@ -16,8 +16,11 @@ use crate::services::api::LinkRequest;
 const ENOUGH: usize = 1 << 20;
 /// So much is written by the publisher itself: it is warm, and the writer need not be woken.
 const LARGE: usize = 32 << 10;
-/// A link on which nothing was written for this long is idle: an event is not worth a task of its own.
-const IDLE: Duration = Duration::from_micros(20);
+/// So often a publisher may write a single event by itself: to wake a task for it costs more than to write it, as long
+/// as not too many follow each other.
+const PACE: Duration = Duration::from_micros(20);
+/// Single events that may be written faster than that: what a publisher has been late with.
+const BURST: u128 = 8;
 
 /// The state of a link, under its lock.
 #[derive(Default)]
@@ -32,6 +35,8 @@ pub(super) struct State {
     pub being_written: usize,
     /// When something was written last.
     pub written_at: Option<Instant>,
+    /// Single events that may be written at once, as of then.
+    credit: u128,
     /// What went wrong with earlier events, not told yet.
     pub problem: Option<Error>,
     /// The last flush that was asked for.
@@ -78,7 +83,7 @@ impl State {
         }
         let was_empty = self.waiting.is_empty();
         encode(self.waiting.room(length));
-        if self.being_written == 0 && (self.waiting.len() >= LARGE || was_empty && self.is_idle()) {
+        if self.being_written == 0 && (self.waiting.len() >= LARGE || was_empty && self.may_write()) {
             // An error shows also to the reader of the link, who tells it.
             let _ = self.write();
         }
@@ -95,8 +100,12 @@ impl State {
         self.socket.is_none() || self.waiting.len() + self.being_written < ENOUGH / 2
     }
 
-    fn is_idle(&self) -> bool {
-        self.written_at.is_none_or(|at| at.elapsed() >= IDLE)
+    /// Whether the publisher may write a single event now; if so, that is counted.
+    fn may_write(&mut self) -> bool {
+        let earned = self.written_at.map_or(BURST, |at| at.elapsed().as_nanos() / PACE.as_nanos());
+        let credit = (self.credit + earned).min(BURST);
+        self.credit = credit.saturating_sub(1);
+        credit > 0
     }
 
     /// No more comes: sends what waits. What the kernel does not take now is left to the writer, as long as there is a
@@ -148,5 +157,31 @@ impl State {
         let taken = std::mem::replace(&mut self.waiting, spare);
         self.being_written = taken.len();
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::route::Socket;
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn few_events_in_a_row_are_written_by_their_publisher_and_many_wait_for_the_writer() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (_reading, writing) = Socket::Unix(ours).split();
+        // From now on the kernel is known to take something.
+        writing.write_all(b"begun").await.unwrap();
+        let mut state = State::default();
+        state.open(Arc::new(writing));
+        for _ in 0..BURST {
+            assert!(matches!(state.push(1, |out| out.extend_from_slice(b"x")), Ok(Pushed::Done)));
+        }
+        let mut seen = vec![0; 5 + 5 * BURST as usize];
+        theirs.read_exact(&mut seen).await.unwrap();
+        assert!(seen.ends_with(b"\0\0\0\x01x"));
+        let is_left_to_the_writer = |_| matches!(state.push(1, |out| out.extend_from_slice(b"x")), Ok(Pushed::Wake));
+        assert!((0..10_000).any(is_left_to_the_writer));
     }
 }
