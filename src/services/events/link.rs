@@ -17,12 +17,13 @@ use super::ask::{Ask, MAX_GROUPS, wanted};
 use super::batch::{flushed, refused};
 use super::compact::compacted;
 use super::dial::{READ, make_room};
-use super::event::Stamp;
+use super::event::{STAMP_ROOM, Stamp};
 use super::facade::Events;
 use super::feed::{self, Feed};
 use super::frame::take_frame;
 use super::outlet::FrameOutlet;
 use super::queue::{Outlet, Segment};
+use super::run::RUN_BYTES;
 use super::subscriber::Scope;
 use super::subscription::Wish;
 use super::wire::{Fields, Value};
@@ -33,6 +34,8 @@ use crate::services::directory::Caller;
 
 /// Answers that wait to be written; with more, no further requests are read.
 const ANSWERS: usize = 1_024;
+/// Bytes of events that are published at once: a run of [`RUN_BYTES`] is a part that is worth to be shared.
+const BATCH: usize = 4 * RUN_BYTES;
 /// Bytes of events that are taken from the queue at once.
 const AT_ONCE: usize = 256 << 10;
 
@@ -60,18 +63,25 @@ impl Conversation {
         Conversation { events, caller, feed, outlet, answers, news, room, short }
     }
 
-    /// Does what requests say, in their order; all events of several requests are published at once.
+    /// Does what requests say, in their order; events of several requests are published together.
     ///
     /// # Errors
     /// Bytes that are no request: the conversation is over.
     pub fn take(&self, requests: &[Bytes]) -> Result<(), Error> {
-        let mut bodies = Vec::new();
+        let (mut bodies, mut room) = (Vec::new(), 0);
         for request in requests {
             let mut flush = 0;
             for field in Fields::of(request) {
                 let field = field?;
                 match (field.number, field.value) {
-                    (1, Value::Bytes(body)) => bodies.push(body),
+                    (1, Value::Bytes(body)) => {
+                        bodies.push(body);
+                        room += body.len() + STAMP_ROOM;
+                        if room >= BATCH {
+                            self.publish(&mut bodies);
+                            room = 0;
+                        }
+                    }
                     (2, Value::Bytes(bytes)) => {
                         self.publish(&mut bodies);
                         self.tell(api::Interest::decode(bytes).map_err(undecoded).and_then(|i| self.interest(&i)));
