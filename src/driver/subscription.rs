@@ -23,6 +23,7 @@ use super::link::{LINK, PROTOCOL};
 use super::route::{Route, Writing};
 use crate::control::Error;
 use crate::services::api::{LinkRequest, SubscribeRequest};
+use crate::services::backoff::Backoff;
 use crate::services::events::batch::{Item, items};
 use crate::services::events::compact::expanded;
 use crate::services::events::wire::{Fields, Value};
@@ -189,20 +190,14 @@ impl Stream for Subscription {
 
 /// Connects and subscribes, as often as it takes.
 async fn open_again(route: Route, request: SubscribeRequest) -> Result<Opened, Error> {
-    let mut pause = PAUSES.0;
+    let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
     loop {
-        tokio::time::sleep(pause.mul_f64(share())).await;
+        tokio::time::sleep(pauses.next_wait()).await;
         match open(route.clone(), request.clone()).await {
             Err(error) if PASSING.contains(&error.code.as_str()) => {}
             done => return done,
         }
-        pause = (pause * 2).min(PAUSES.1);
     }
-}
-
-/// Half to all of a pause: many that lost the same node do not come back at one moment.
-fn share() -> f64 {
-    0.5 + f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX) / 2.0
 }
 
 /// Connects, subscribes, and waits for a sign that the node knows: the answer to a flush, or what was subscribed to.

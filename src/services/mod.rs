@@ -4,6 +4,7 @@
 //! speaks ([`door`]). The caller is its proven source address, looked up in the [`directory`]; that a tunnel lies in
 //! between is not visible here.
 
+pub mod backoff;
 pub mod directory;
 pub mod door;
 pub mod echo;

@@ -50,9 +50,7 @@ where
 
 /// An error as the JSON of its envelope.
 pub fn refusal(error: &Error) -> Bytes {
-    let body = serde_json::json!({
-        "status": "error", "code": error.code, "message": error.message, "hint": error.hint});
-    Bytes::from(body.to_string())
+    error.to_json().to_string().into()
 }
 
 fn line(item: Result<Item, Error>) -> Bytes {

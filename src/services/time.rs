@@ -1,6 +1,10 @@
-//! Now, and times as text.
+//! Now, times as text, and waiting for the next that is due.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// Milliseconds since 1970.
 pub fn now_millis() -> u64 {
@@ -10,11 +14,19 @@ pub fn now_millis() -> u64 {
 
 /// Milliseconds since 1970 as RFC 3339 in UTC: `2026-11-25T12:00:00.123Z`.
 pub fn rfc3339(millis: u64) -> String {
-    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
-    let (year, month, day) = date(days);
-    let (seconds, milli) = (of_day / 1_000, of_day % 1_000);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    format!("{}.{:03}Z", Utc(millis / 1_000), millis % 1_000)
+}
+
+/// Seconds since 1970, shown as date and time of day in UTC: `2026-11-25T12:00:00`.
+pub struct Utc(pub u64);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = date(self.0 / 86_400);
+        let of_day = self.0 % 86_400;
+        let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
 }
 
 /// Year, month and day of a day since 1970, in years that begin in March so that leap days come last.
@@ -28,6 +40,21 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// What ends is looked for at least this often.
+const SWEEP: Duration = Duration::from_secs(60);
+/// A breath between looks in busy times, and after the database failed.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// Returns when it is time to look at what ends: at `end`, milliseconds since 1970, a breath after something has changed,
+/// for that may end sooner, and at the latest after a minute.
+pub async fn until_due(end: Option<u64>, now: u64, changes: &mut watch::Receiver<u64>) {
+    let until = end.map_or(SWEEP, |end| Duration::from_millis(end.saturating_sub(now)).min(SWEEP));
+    tokio::select! {
+        () = sleep(until) => {}
+        _ = changes.changed() => sleep(PAUSE.min(until)).await,
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +73,13 @@ mod tests {
             assert_eq!(rfc3339(millis), text);
         }
         assert!(rfc3339(u64::MAX).starts_with("9999-12-31T"));
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(
+            [0, 58, 59, 11_016, 11_017, 20_788].map(date),
+            [(1970, 1, 1), (1970, 2, 28), (1970, 3, 1), (2000, 2, 29), (2000, 3, 1), (2026, 12, 1)]
+        );
     }
 }

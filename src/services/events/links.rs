@@ -30,6 +30,7 @@ use super::wishes::Wanted;
 use crate::control::Error;
 use crate::identity::NodeId;
 use crate::services::api;
+use crate::services::backoff::Backoff;
 use crate::services::directory::{Directory, Member};
 
 /// The first pause after a failure.
@@ -42,11 +43,11 @@ const MAX_WIDENED: usize = 2_048;
 
 /// Pauses between tries: longer each time, never the same for two.
 #[derive(Debug)]
-pub(super) struct Pause(Duration);
+pub(super) struct Pause(Backoff);
 
 impl Default for Pause {
     fn default() -> Pause {
-        Pause(SHORTEST)
+        Pause(Backoff::new(SHORTEST, LONGEST))
     }
 }
 
@@ -67,22 +68,12 @@ impl Pause {
             std::future::pending::<()>().await;
         };
         // A pause that is over, or a peer that is there: either way it is time.
-        let _ = timeout(jittered(self.0), comes).await;
-        self.0 = (self.0 * 2).min(LONGEST);
+        let _ = timeout(self.0.next_wait(), comes).await;
     }
 }
 
 fn is_online(directory: &Directory, peer: NodeId) -> bool {
     directory.roster().peers.get(&peer).is_some_and(|peer| peer.is_online)
-}
-
-/// Between half of the pause and the whole.
-fn jittered(pause: Duration) -> Duration {
-    let mut random = [0; 1];
-    // Without randomness the pause is merely the same each time.
-    let _ = getrandom::fill(&mut random);
-    let [random] = random;
-    pause / 2 + pause / 2 * u32::from(random) / 255
 }
 
 /// A link that runs.

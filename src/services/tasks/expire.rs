@@ -1,17 +1,11 @@
 //! Ends tasks whose deadline has passed, and forgets those that are long over.
 
-use std::time::Duration;
-
 use tokio::time::sleep;
 
 use super::{State, Tasks};
-use crate::services::time::now_millis;
+use crate::services::time::{PAUSE, now_millis, until_due};
 use crate::store::inbox::TaskQuery;
 
-/// Deadlines are looked for at least this often.
-const SWEEP: Duration = Duration::from_secs(60);
-/// A breath between looks in busy times, and after the database failed.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How long a task that is over is remembered: as long as the IDs of messages.
 const REMEMBERED_MILLIS: u64 = 31 * 86_400_000;
 
@@ -23,13 +17,7 @@ pub async fn run(tasks: Tasks) {
         let now = now_millis();
         match store.read(|connection| TaskQuery::next_end(connection, State::OVER)).await {
             Ok(Some(end)) if end <= now => end_late(&tasks, now).await,
-            Ok(end) => {
-                let until = end.map_or(SWEEP, |end| Duration::from_millis(end.saturating_sub(now)).min(SWEEP));
-                tokio::select! {
-                    () = sleep(until) => {}
-                    _ = changes.changed() => sleep(PAUSE.min(until)).await,
-                }
-            }
+            Ok(end) => until_due(end, now, &mut changes).await,
             Err(_) => sleep(PAUSE).await,
         }
     }

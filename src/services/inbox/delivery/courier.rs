@@ -15,11 +15,11 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::backoff::{Backoff, chance};
 use super::connect::connect;
 use crate::control::Error;
 use crate::identity::PublicKey;
 use crate::services::api::{self, Receipt};
+use crate::services::backoff::Backoff;
 use crate::services::directory::Member;
 use crate::services::inbox::refusal::is_lasting;
 use crate::services::inbox::{Inbox, count};
@@ -30,6 +30,10 @@ use crate::store::inbox::{Fault, Waiting};
 const IDLE: Duration = Duration::from_secs(30);
 /// How long the receiver may take to put messages on its disk.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The wait before the second try.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait before a try.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Bytes on the way at most.
 const WINDOW_BYTES: usize = 8 << 20;
 
@@ -69,7 +73,7 @@ impl Courier {
 
     /// Delivers until nothing is left.
     pub async fn run(self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let problem = match self.attempt(&mut backoff).await {
                 Ok(End::Done) => return,
@@ -77,7 +81,7 @@ impl Courier {
             };
             self.note(problem).await;
             tokio::select! {
-                () = sleep(backoff.next(chance())) => {}
+                () = sleep(backoff.next_wait()) => {}
                 () = self.wake.notified() => {}
             }
         }

@@ -4,7 +4,6 @@
 //! otherwise it tries from time to time. What expires is dropped here, with a word in the log.
 
 mod answers;
-mod backoff;
 pub(super) mod connect;
 mod courier;
 mod wakes;
@@ -24,18 +23,14 @@ pub use wakes::Wakes;
 use super::{DAY_SECS, Inbox, LONGEST_DAYS, count};
 use crate::identity::PublicKey;
 use crate::services::directory::Roster;
-use crate::services::time::now_millis;
+use crate::services::time::{PAUSE, now_millis, until_due};
 use crate::store::inbox::Waiting;
 use courier::Courier;
 
-/// What expires is looked for at least this often.
-const SWEEP: Duration = Duration::from_secs(60);
 /// How often old IDs are forgotten.
 const FORGET: Duration = Duration::from_secs(DAY_SECS);
 /// How long IDs are remembered: a day longer than any sender may try.
 const REMEMBERED_MILLIS: u64 = (LONGEST_DAYS + 1) * DAY_SECS * 1_000;
-/// A breath after the database failed.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Delivers, expires and forgets until the future is dropped.
 pub async fn run(inbox: Inbox) {
@@ -122,14 +117,7 @@ async fn expire(inbox: Inbox) {
         let now = now_millis();
         match inbox.store.read(Waiting::next_end).await {
             Ok(Some(end)) if end <= now => drop_expired(&inbox, now).await,
-            Ok(end) => {
-                let until = end.map_or(SWEEP, |end| Duration::from_millis(end.saturating_sub(now)).min(SWEEP));
-                // Something sent meanwhile may end sooner; a breath keeps busy times from looking all the time.
-                tokio::select! {
-                    () = sleep(until) => {}
-                    _ = changes.changed() => sleep(PAUSE.min(until)).await,
-                }
-            }
+            Ok(end) => until_due(end, now, &mut changes).await,
             Err(_) => sleep(PAUSE).await,
         }
     }
