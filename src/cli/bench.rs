@@ -8,12 +8,12 @@ use clap::Args;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::{Session, format};
 use crate::control::views::{PathKind, Peer};
 use crate::control::{Error, Request};
 use crate::services::echo;
+use crate::services::streams::dial;
 
 /// Single bytes that are sent and awaited, for the round trip.
 const ROUND_TRIPS: usize = 200;
@@ -53,9 +53,7 @@ pub async fn run(session: &Session, arguments: BenchArguments) -> Result<ExitCod
         Error::new("unreachable", format!("the echo of {}: {error}", arguments.node))
             .hint("`pilotctl ping` shows whether the node is there")
     };
-    let late = |_| broken(std::io::ErrorKind::TimedOut.into());
-    let connecting = timeout(arguments.timeout, TcpStream::connect((address, echo::PORT)));
-    let mut stream = connecting.await.map_err(late)?.map_err(broken)?;
+    let mut stream = dial::reach(address, echo::PORT, &arguments.node, arguments.timeout).await?;
     let trips = round_trips(&mut stream).await.map_err(broken)?;
     let (bytes, took) = throughput(stream, arguments.time).await.map_err(broken)?;
     let outcome = Outcome {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,13 +43,42 @@ pub async fn follow<T: DeserializeOwned>(
             Err(_) => return Err(Error::new("timeout", format!("{left} more did not come in time"))),
         };
         let Some(line) = line else { break };
-        left -= 1;
-        if print(session, &line, &human)?.is_err() {
+        let told = match missed(&line) {
+            Some(missed) => tell_missed(session, missed, &line),
+            None => {
+                left -= 1;
+                print(session, &line, &human)?
+            }
+        };
+        if told.is_err() {
             // Whoever read has seen enough.
             break;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many a line says were lost: it stands in their place, and is none of those that are counted.
+fn missed(line: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Missed {
+        missed: u64,
+    }
+    line.starts_with(b"{\"missed\"").then(|| serde_json::from_slice::<Missed>(line).ok()).flatten().map(|it| it.missed)
+}
+
+fn tell_missed(session: &Session, missed: u64, line: &[u8]) -> std::io::Result<()> {
+    if session.json {
+        return put(line);
+    }
+    writeln!(std::io::stderr(), "pilotctl: {missed} were missed: this subscriber was too slow")
+}
+
+fn put(line: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(line)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 fn print<T: DeserializeOwned>(
@@ -67,8 +97,7 @@ fn print<T: DeserializeOwned>(
         let view = serde_json::from_slice(line).map_err(|error| Error::new("internal", error.to_string()))?;
         human(session, view).into_bytes()
     };
-    let mut out = std::io::stdout().lock();
-    Ok(out.write_all(&text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()))
+    Ok(put(&text))
 }
 
 /// Prints bytes as they are.

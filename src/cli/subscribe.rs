@@ -1,6 +1,5 @@
 //! `pilotctl subscribe`: events as they come.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Session;
+use super::following::{Follow, follow};
 use super::format::foreign;
 use crate::control::{Error, query};
 
@@ -44,16 +44,13 @@ pub struct SubscribeArguments {
 }
 
 pub async fn run(session: &Session, arguments: SubscribeArguments) -> Result<ExitCode, Error> {
-    let (count, patience) = (arguments.count, arguments.timeout);
-    let follow = follow(session, path(arguments), count);
-    match patience {
-        None => follow.await.map(|()| ExitCode::SUCCESS),
-        Some(patience) => match tokio::time::timeout(patience, follow).await {
-            Ok(outcome) => outcome.map(|()| ExitCode::SUCCESS),
-            Err(_) if count.is_none() => Ok(ExitCode::SUCCESS),
-            Err(_) => Err(Error::new("timeout", format!("not as many events within {patience:?}"))),
-        },
-    }
+    let (count, timeout) = (arguments.count, arguments.timeout);
+    let how = Follow { path: path(arguments), count, timeout };
+    follow(session, how, |session, event: Value| {
+        let topic = foreign(event["topic"].as_str().unwrap_or_default());
+        format!("{}  {}", session.colour(36, &topic), shown(&event))
+    })
+    .await
 }
 
 fn path(arguments: SubscribeArguments) -> String {
@@ -74,57 +71,6 @@ fn path(arguments: SubscribeArguments) -> String {
     ];
     let fields = fields.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
     format!("/v1/events{}", query(fields))
-}
-
-/// Ends with the subscription, after `count` events, or when nobody reads what is printed.
-async fn follow(session: &Session, path: String, count: Option<u64>) -> Result<(), Error> {
-    let mut lines = session.client.lines(&path).await?;
-    let mut left = count.unwrap_or(u64::MAX);
-    while left > 0
-        && let Some(line) = lines.next().await?
-    {
-        let event: Value = serde_json::from_slice(&line).unwrap_or_default();
-        if event["status"] == "error" {
-            return Err(refused(&event));
-        }
-        let told = match event["missed"].as_u64() {
-            Some(missed) => tell_missed(session, missed, &line),
-            None => {
-                left -= 1;
-                tell(session, &event, &line)
-            }
-        };
-        if told.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-fn refused(answer: &Value) -> Error {
-    serde_json::from_value(answer.clone()).unwrap_or_else(|_| Error::new("internal", answer.to_string()))
-}
-
-fn tell(session: &Session, event: &Value, line: &[u8]) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if session.json {
-        out.write_all(line)?;
-    } else {
-        let topic = foreign(event["topic"].as_str().unwrap_or_default());
-        write!(out, "{}  {}", session.colour(36, &topic), shown(event))?;
-    }
-    out.write_all(b"\n")?;
-    out.flush()
-}
-
-fn tell_missed(session: &Session, missed: u64, line: &[u8]) -> std::io::Result<()> {
-    if session.json {
-        let mut out = std::io::stdout().lock();
-        out.write_all(line)?;
-        out.write_all(b"\n")?;
-        return out.flush();
-    }
-    writeln!(std::io::stderr(), "pilotctl: {missed} events were missed: this subscriber was too slow")
 }
 
 /// The data of an event, for a person: one line, without anything that steers a terminal.
