@@ -18,21 +18,28 @@ const MAX_SLOW: usize = 2048;
 pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
     let mut datagram = vec![0; BUFFER];
     let mut opened = vec![0; BUFFER];
-    let sources: Vec<_> = parts.sockets.each().map(UdpSocket::as_fd).collect();
-    while wake::wait(stop, &sources)? {
+    while wake::wait(stop, &[parts.sockets.as_fd()])? {
         let table = parts.table.load();
-        for socket in parts.sockets.each() {
-            drain(parts, &table, socket, &mut datagram, &mut opened);
-        }
+        parts.sockets.each_ready(|number, socket| {
+            drain(parts, &table, (number, socket), &mut datagram, &mut opened);
+        });
     }
     Ok(())
 }
 
 /// Takes what the socket holds, up to a batch.
-fn drain(parts: &Parts, table: &PeerTable, socket: &UdpSocket, datagram: &mut [u8], opened: &mut [u8]) {
+fn drain(
+    parts: &Parts,
+    table: &PeerTable,
+    (number, socket): (u16, &UdpSocket),
+    datagram: &mut [u8],
+    opened: &mut [u8],
+) {
     for _ in 0..BATCH {
         match socket.recv_from(datagram) {
-            Ok((length, from)) => receive(parts, table, from, datagram.get(..length).unwrap_or_default(), opened),
+            Ok((length, from)) => {
+                receive(parts, table, (number, from), datagram.get(..length).unwrap_or_default(), opened);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // An ICMP error about an earlier datagram, which says nothing that can be trusted.
             Err(_) => {}
@@ -40,8 +47,8 @@ fn drain(parts: &Parts, table: &PeerTable, socket: &UdpSocket, datagram: &mut [u
     }
 }
 
-fn receive(parts: &Parts, table: &PeerTable, from: SocketAddr, datagram: &[u8], opened: &mut [u8]) {
-    match table.inbound(from, datagram, opened) {
+fn receive(parts: &Parts, table: &PeerTable, (socket, from): (u16, SocketAddr), datagram: &[u8], opened: &mut [u8]) {
+    match table.inbound(socket, from, datagram, opened) {
         Inbound::Packet { arrival, range } => {
             deliver(parts, opened.get(range).unwrap_or_default());
             heard(parts, arrival);
@@ -52,7 +59,7 @@ fn receive(parts: &Parts, table: &PeerTable, from: SocketAddr, datagram: &[u8], 
         }
         Inbound::Keepalive(arrival) => heard(parts, arrival),
         Inbound::Slow if datagram.len() > MAX_SLOW => parts.drops.count(Drop::Oversized),
-        Inbound::Slow => parts.hand_over(Slow::Datagram(from, datagram.to_vec())),
+        Inbound::Slow => parts.hand_over(Slow::Datagram(socket, from, datagram.to_vec())),
         Inbound::Drop(reason) => parts.drops.count(reason),
     }
 }

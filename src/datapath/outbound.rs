@@ -1,7 +1,10 @@
 //! TUN → seal → UDP.
 
 use super::{BATCH, BUFFER, Parts, Slow, wake};
-use crate::peer::{Outbound, PeerTable};
+use crate::{
+    peer::{Outbound, PeerTable},
+    wire::{Drop, Hop},
+};
 use std::{
     io::{self, PipeReader},
     os::fd::AsFd,
@@ -27,7 +30,10 @@ pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
 
 fn send(parts: &Parts, table: &PeerTable, packet: &[u8], sealed: &mut [u8]) {
     match table.outbound(packet, sealed) {
-        Outbound::Send { to, range } => parts.sockets.send_to(to, sealed.get(range).unwrap_or_default()),
+        Outbound::Send { hop: Hop::Udp { socket, to }, range } => {
+            parts.sockets.send_to(socket, to, sealed.get(range).unwrap_or_default());
+        }
+        Outbound::Send { hop: Hop::Stream, .. } => parts.drops.count(Drop::NoPath),
         Outbound::Slow(_) => parts.hand_over(Slow::Packet(packet.to_vec())),
         Outbound::Drop(reason) => parts.drops.count(reason),
     }

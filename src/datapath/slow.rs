@@ -10,8 +10,8 @@ use tokio::sync::mpsc::error::TrySendError;
 pub enum Slow {
     /// A packet of this machine's programs to a peer without session or path.
     Packet(Vec<u8>),
-    /// A datagram that is no data of a session: a handshake, STUN, a relay's answer.
-    Datagram(SocketAddr, Vec<u8>),
+    /// A datagram that is no data of a session (a handshake, STUN, a relay's answer), and to which socket it came.
+    Datagram(u16, SocketAddr, Vec<u8>),
     /// A control packet, opened, and how it came.
     Control(Arrival, Vec<u8>),
     /// Something authenticated came that is news: on another path, or the first of a session.

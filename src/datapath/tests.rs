@@ -1,6 +1,7 @@
 //! Two machines on the real kernel: two namespaces, two TUN devices, a cable between them.
 
 use super::*;
+use crate::wire::path::MAIN;
 use crate::{
     identity::{Address, Network, NodeId, Prefix, TunnelSecret},
     peer::{Entry, Limiter, Overlay, Slot, Tunnel},
@@ -95,7 +96,7 @@ impl Machine {
     /// The next datagram for the slow path that is not about something else.
     fn next_datagram(&mut self) -> Vec<u8> {
         loop {
-            if let Slow::Datagram(_, datagram) = self.next_slow() {
+            if let Slow::Datagram(_, _, datagram) = self.next_slow() {
                 return datagram;
             }
         }
@@ -118,13 +119,13 @@ fn shake_hands(a: &mut Machine, at_a: SocketAddr, b: &mut Machine, at_b: SocketA
     a.publish(b, Some(at_b));
     b.publish(a, Some(at_a));
     let length = a.tunnel.initiate(&mut buffer).unwrap();
-    a.parts.sockets.send_to(at_b, &buffer[..length]);
+    a.parts.sockets.send_to(MAIN, at_b, &buffer[..length]);
     let initiation = b.next_datagram();
     let length = b.tunnel.handle_initiation(&initiation, &mut buffer).unwrap();
-    b.parts.sockets.send_to(at_a, &buffer[..length]);
+    b.parts.sockets.send_to(MAIN, at_a, &buffer[..length]);
     let response = a.next_datagram();
     let length = a.tunnel.handle_response(&response, &mut buffer).unwrap();
-    a.parts.sockets.send_to(at_b, &buffer[..length]);
+    a.parts.sockets.send_to(MAIN, at_b, &buffer[..length]);
     let Slow::Heard(arrival) = b.next_slow() else { panic!("the first keepalive is news") };
     assert_eq!((arrival.slot, arrival.via), (b.tunnel.slot(), Path::Direct(at_a)));
 }
@@ -164,7 +165,7 @@ fn kernel_datapath_hands_over_what_it_cannot_settle() {
     let ping = control::encode(us, them, &Control::Ping { id: 7 });
     let mut sealed = [0; 2048];
     let length = a.tunnel.seal(&ping, &mut sealed).unwrap();
-    a.parts.sockets.send_to(at_b, &sealed[..length]);
+    a.parts.sockets.send_to(MAIN, at_b, &sealed[..length]);
     let Slow::Control(arrival, opened) = b.next_slow() else { panic!("control packets are for the node") };
     assert_eq!((arrival.via, opened), (Path::Direct(at_a), ping));
 }

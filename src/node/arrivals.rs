@@ -10,15 +10,15 @@ use crate::peer::{Arrival, Inbound, Slot, receiver};
 use crate::wire::{Datagram, Drop, Now, Path};
 
 impl Node {
-    /// Takes a datagram from the network: any, or one that the peer table called slow.
-    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
+    /// Takes a datagram that came to one of our sockets: any, or one that the peer table called slow.
+    pub fn handle_datagram(&mut self, now: Now, socket: u16, from: SocketAddr, datagram: &[u8]) {
         if datagram.len() > self.opened.len() {
             return self.drops.count(Drop::Oversized);
         }
         self.publish();
         let table = self.table.clone();
         let mut opened = std::mem::take(&mut self.opened);
-        match table.inbound(from, datagram, &mut opened) {
+        match table.inbound(socket, from, datagram, &mut opened) {
             Inbound::Packet { arrival, range } => {
                 let packet = opened.get(range).unwrap_or_default().to_vec();
                 self.outputs.push_back(Output::Packet(packet));
@@ -29,7 +29,7 @@ impl Node {
             }
             Inbound::Keepalive(arrival) => self.handle_arrival(now, arrival),
             Inbound::Slow => {
-                let result = self.slow(now, from, datagram);
+                let result = self.slow(now, socket, from, datagram);
                 self.counted(result);
             }
             Inbound::Drop(reason) => self.drops.count(reason),
@@ -77,9 +77,9 @@ impl Node {
     }
 
     /// Sorts what is no data of a tunnel.
-    fn slow(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
+    fn slow(&mut self, now: Now, socket: u16, from: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
         let table = self.table.clone();
-        let (via, inner) = table.unwrap(from, datagram)?;
+        let (via, inner) = table.unwrap(socket, from, datagram)?;
         let slot = receiver(&inner);
         match inner {
             Datagram::Initiation(bytes) => self.initiation(now, via, bytes),

@@ -6,7 +6,7 @@ use crate::identity::{Hostname, PublicKey, envelope};
 use crate::rendezvous::client::{self, Notice};
 use crate::wire::introduction::{EnvelopeKind, Introduction, Redemption, TrustAnswer, TrustStatement};
 use crate::wire::rendezvous::{Acknowledge, Deliver};
-use crate::wire::{Drop, Now};
+use crate::wire::{Drop, Hop, Now};
 
 impl Node {
     /// Carries out what the client machine wants.
@@ -14,7 +14,7 @@ impl Node {
         while let Some(output) = self.client.poll_output() {
             match output {
                 client::Output::Send(message) => self.outputs.push_back(Output::Link(message)),
-                client::Output::Transmit { to, payload } => self.transmit(to, payload),
+                client::Output::Transmit { to, payload } => self.transmit(Hop::main(to), payload),
                 client::Output::Notice(notice) => self.noticed(now, notice),
             }
         }

@@ -9,7 +9,7 @@ use crate::identity::{
 use crate::punch::Families;
 use crate::rendezvous::client::Client;
 use crate::wire::introduction::Introduction;
-use crate::wire::{Candidate, CandidateKind, Path};
+use crate::wire::{Candidate, CandidateKind, Nat, Path};
 
 /// The most of our own addresses that become candidates.
 const MAX_HOSTS: usize = 16;
@@ -30,6 +30,8 @@ pub(super) struct Me {
     pub boot: u64,
     /// Where our socket listens, best first.
     pub hosts: Vec<SocketAddr>,
+    /// What is known of our NAT.
+    pub nat: Nat,
 }
 
 impl Me {
@@ -47,6 +49,7 @@ impl Me {
             secret: state.tunnel,
             boot,
             hosts: Vec::new(),
+            nat: Nat::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Me {
             candidates: self.candidates(client),
             boot: self.boot,
             answer,
+            nat: self.nat,
         }
     }
 }

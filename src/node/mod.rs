@@ -42,6 +42,7 @@ mod ping;
 mod publish;
 mod remote;
 mod settings;
+mod spares;
 mod timers;
 pub mod trust;
 mod trusting;
@@ -51,7 +52,7 @@ mod views;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ use commands::Open;
 use derive::Derivations;
 use me::Me;
 use remote::Remotes;
+use spares::Spares;
 use timers::Timers;
 use trust::TrustBook;
 
@@ -71,7 +73,7 @@ use crate::peer::{Limiter, PeerTable, Slot};
 use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Client;
 use crate::wire::introduction::Nonce;
-use crate::wire::{Drop, Drops, Now};
+use crate::wire::{Drop, Drops, Hop, Now};
 
 pub use command::{Answer, Asked, Command, CommandId, Info, PathView, PeerView, Pong, RendezvousView, Status};
 pub use error::CommandError;
@@ -103,6 +105,7 @@ pub struct Node {
     strangers: Bucket,
     open: BTreeMap<CommandId, Open>,
     timers: Timers,
+    spares: Spares,
     /// Where datagrams are sealed.
     buffer: Vec<u8>,
     /// Where datagrams are opened.
@@ -139,6 +142,7 @@ impl Node {
             strangers: Bucket::new(32, Duration::from_secs(1)),
             open: BTreeMap::new(),
             timers: Timers::new(now.monotonic),
+            spares: Spares::default(),
             buffer: vec![0; BUFFER],
             opened: vec![0; BUFFER],
             outputs: VecDeque::new(),
@@ -204,8 +208,8 @@ impl Node {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn transmit(&mut self, to: SocketAddr, payload: Vec<u8>) {
-        self.outputs.push_back(Output::Transmit { to, payload });
+    fn transmit(&mut self, hop: Hop, payload: Vec<u8>) {
+        self.outputs.push_back(Output::Transmit { hop, payload });
     }
 
     /// Queues the trust book's changes before whatever follows from them.

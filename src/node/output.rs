@@ -1,6 +1,5 @@
 //! What the node wants done.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,18 +8,24 @@ use super::error::CommandError;
 use crate::identity::{Hostname, NodeId, PublicKey};
 use crate::peer::PeerTable;
 use crate::peer::record::Change;
+use crate::wire::Hop;
 use crate::wire::rendezvous::ClientMessage;
 
 /// One thing to do, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// Send this datagram from the node's UDP socket.
+    /// Send this datagram.
     Transmit {
-        /// Where to.
-        to: SocketAddr,
+        /// How.
+        hop: Hop,
         /// All of it.
         payload: Vec<u8>,
     },
+    /// Open so many more IPv4 sockets on ports of their own, and report them with `handle_spares`: fewer, or
+    /// none, if there cannot be more.
+    OpenSpares(u16),
+    /// Close these spare sockets.
+    CloseSpares(Vec<u16>),
     /// Write this packet to the TUN device.
     Packet(Vec<u8>),
     /// Give this message to the rendezvous link.

@@ -12,9 +12,9 @@ impl Node {
     pub fn handle_packet(&mut self, now: Now, packet: &[u8]) {
         self.publish();
         match self.table.outbound(packet, &mut self.buffer) {
-            Outbound::Send { to, range } => {
+            Outbound::Send { hop, range } => {
                 let payload = self.buffer.get(range).unwrap_or_default().to_vec();
-                self.transmit(to, payload);
+                self.transmit(hop, payload);
             }
             Outbound::Slow(_) => {
                 let result = self.hold(now, packet);
@@ -64,13 +64,13 @@ impl Node {
     /// Sends the first bytes of the buffer by a path.
     pub(super) fn send_buffer(&mut self, via: Path, len: usize) {
         self.publish();
-        let Some((to, header)) = self.table.first_hop(via) else {
+        let Some((hop, header)) = self.table.first_hop(via) else {
             return self.drops.count(Drop::NoPath);
         };
         let body = self.buffer.get(..len).unwrap_or_default();
         let mut payload = Vec::with_capacity(HEADER + len);
         payload.extend(header.iter().flatten());
         payload.extend_from_slice(body);
-        self.transmit(to, payload);
+        self.transmit(hop, payload);
     }
 }

@@ -68,7 +68,7 @@ impl Node {
 /// use the same server, each by the address at which it reaches it, and frames are sent to no other.
 fn through(relay: Option<RelayAddress>, told: &[Candidate]) -> Vec<Candidate> {
     let reachable = |candidate: &Candidate| match (candidate.path, relay) {
-        (Path::Direct(_), _) => Some(*candidate),
+        (Path::Direct(_) | Path::Spare { .. }, _) => Some(*candidate),
         (Path::Relayed(theirs), Some(ours)) => Some(Candidate {
             path: Path::Relayed(RelayAddress { server: ours.server, allocation: theirs.allocation }),
             ..*candidate

@@ -7,6 +7,7 @@ use super::{Node, Output};
 use crate::identity::Address;
 use crate::peer::{Entry, Overlay, PeerTable, Relay};
 use crate::rendezvous::client::Client;
+use crate::wire::Hop;
 
 /// The table of a node without peers.
 pub(super) fn empty(me: &Me) -> PeerTable {
@@ -38,9 +39,6 @@ fn overlay(me: &Me) -> Overlay {
 
 fn relay(client: &Client) -> Option<Relay> {
     let credential = client.relay_credential()?;
-    Some(Relay {
-        server: client.relay_address()?.server,
-        session: credential.session,
-        allocation: credential.allocation,
-    })
+    let server = client.relay_address()?.server;
+    Some(Relay { server, hop: Hop::main(server), session: credential.session, allocation: credential.allocation })
 }

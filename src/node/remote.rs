@@ -112,7 +112,7 @@ impl Remote {
 pub(super) fn view(path: Option<Path>) -> PathView {
     match path {
         None => PathView::None,
-        Some(Path::Direct(endpoint)) => PathView::Direct(endpoint),
+        Some(Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. }) => PathView::Direct(endpoint),
         Some(Path::Relayed(relay)) => PathView::Relayed(relay.server),
     }
 }

@@ -18,7 +18,7 @@ use ipnet::Ipv6Net;
 use super::slot::Slot;
 use super::tunnel::Tunnel;
 use crate::identity::{Address, NodeId, Prefix, link_local};
-use crate::wire::{Allocation, Path, RelayAddress};
+use crate::wire::{Allocation, Hop, Path, RelayAddress};
 
 pub use inbound::{Arrival, Inbound};
 pub use outbound::{Outbound, Why};
@@ -37,6 +37,8 @@ pub struct Overlay {
 pub struct Relay {
     /// The relay's UDP endpoint.
     pub server: SocketAddr,
+    /// How frames for it leave.
+    pub hop: Hop,
     /// Names our login in the frames that we send.
     pub session: u64,
     /// Where others send to reach us.

@@ -22,11 +22,12 @@ pub(super) fn admit(told: &[Candidate], overlay: Ipv6Net) -> Vec<Candidate> {
         }
     }
     let of = |kind| unique.iter().copied().filter(move |c| c.kind == kind);
-    let reserved = of(CandidateKind::Reflexive).count().min(REFLEXIVE_PLACES);
+    let outside = of(CandidateKind::Mapped).count() + of(CandidateKind::Reflexive).count();
+    let reserved = outside.min(REFLEXIVE_PLACES);
     let hosts = of(CandidateKind::Host).take(MAX_DIRECT - reserved);
     let mut admitted: Vec<Candidate> = hosts.collect();
     let left = MAX_DIRECT - admitted.len();
-    admitted.extend(of(CandidateKind::Reflexive).take(left));
+    admitted.extend(of(CandidateKind::Mapped).chain(of(CandidateKind::Reflexive)).take(left));
     admitted.extend(of(CandidateKind::Relayed).take(MAX_RELAYED));
     admitted
 }
@@ -39,7 +40,7 @@ fn usable(candidate: Candidate, overlay: Ipv6Net) -> bool {
 /// Whether a path can lead to another machine outside the overlay.
 pub(super) fn reachable(path: Path, overlay: Ipv6Net) -> bool {
     match path {
-        Path::Direct(endpoint) => reachable_endpoint(endpoint, overlay),
+        Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => reachable_endpoint(endpoint, overlay),
         // The relay is our own server: its address is ours to know, not the peer's to say.
         Path::Relayed(relay) => relay.server.port() != 0,
     }

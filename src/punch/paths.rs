@@ -55,6 +55,7 @@ impl Paths {
         match path {
             Path::Direct(SocketAddr::V4(_)) => self.families.v4,
             Path::Direct(SocketAddr::V6(_)) => self.families.v6,
+            Path::Spare { .. } => self.families.v4,
             Path::Relayed(_) => self.relay,
         }
     }

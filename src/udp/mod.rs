@@ -1,11 +1,12 @@
 //! Opens the UDP sockets on which nodes reach each other, and watches the addresses that this machine has.
 //!
-//! In: a port. Out: [`Sockets`], one socket a family on that port, which send and receive single datagrams and
+//! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive single datagrams and
 //! never block; and from [`watch()`] the local addresses that a peer might reach, best first, again after each
 //! change. Which of them become candidates, and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
 mod sockets;
+mod spares;
 mod watch;
 
 pub use addresses::{Excluded, LocalAddress};

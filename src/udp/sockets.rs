@@ -1,14 +1,20 @@
 //! The sockets themselves, one a family.
 
+use super::spares::Spares;
 use crate::wire::drops::{Drop, Drops};
+use crate::wire::path::MAIN;
 use nix::{
     errno::Errno,
-    sys::socket::{setsockopt, sockopt},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        socket::{setsockopt, sockopt},
+    },
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
 
@@ -18,10 +24,13 @@ const BUFFER: usize = 4 << 20;
 /// So many random ports are tried for one that is free in both families.
 const ATTEMPTS: u32 = 16;
 
-/// One UDP socket a family on one port; a family that the machine lacks is done without.
+/// One UDP socket a family on one port, and spare ones on ports of their own; a family that the machine lacks is
+/// done without.
 pub struct Sockets {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
+    spares: Spares,
+    poll: Epoll,
     drops: Arc<Drops>,
 }
 
@@ -59,7 +68,43 @@ impl Sockets {
     pub fn bind(port: u16, drops: Arc<Drops>) -> Result<Sockets, UdpError> {
         let bound = if port == 0 { random() } else { pair(port) };
         let (v4, v6) = bound.map_err(|source| failed(port, source))?;
-        Ok(Sockets { v4, v6, drops })
+        let poll = watching(&v4, &v6).map_err(|source| failed(port, source))?;
+        Ok(Sockets { v4, v6, spares: Spares::default(), poll, drops })
+    }
+
+    /// Opens up to `count` IPv4 sockets on random ports: their numbers and ports.
+    pub fn open_spares(&self, count: u16) -> Vec<(u16, u16)> {
+        let mut opened = Vec::new();
+        for _ in 0..count {
+            let Ok(Some(socket)) = open(ANY_V4, 0) else { break };
+            let Ok(port) = port(&socket) else { break };
+            let Some(number) = self.spares.add(socket, &self.poll) else { break };
+            opened.push((number, port));
+        }
+        opened
+    }
+
+    /// Closes spare sockets; numbers that are closed already do no harm.
+    pub fn close_spares(&self, numbers: &[u16]) {
+        self.spares.remove(numbers);
+    }
+
+    /// Calls `take` with the number of each socket that has something to read, and the socket; at most 64 at a time.
+    pub fn each_ready(&self, mut take: impl FnMut(u16, &UdpSocket)) {
+        let mut events = [EpollEvent::empty(); 64];
+        let count = self.poll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        for event in events.iter().take(count) {
+            match event.data() {
+                V4 => self.v4.iter().for_each(|socket| take(MAIN, socket)),
+                V6 => self.v6.iter().for_each(|socket| take(MAIN, socket)),
+                spare => {
+                    let number = spare as u16;
+                    if let Some(socket) = self.spares.get(number) {
+                        take(number, &socket);
+                    }
+                }
+            }
+        }
     }
 
     /// The local port for IPv4, if the machine has IPv4.
@@ -77,15 +122,40 @@ impl Sockets {
         self.v4.iter().chain(&self.v6)
     }
 
-    /// Sends one datagram by the socket of the family of `to`; one that cannot be sent now is lost and counted.
-    pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) {
+    /// Sends one datagram by the main socket of the family of `to`, or by a spare one; a datagram that cannot be sent
+    /// now is lost and counted.
+    pub fn send_to(&self, socket: u16, to: SocketAddr, datagram: &[u8]) {
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
-        let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let sent = socket.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok());
+        let sent = match (socket, to.is_ipv4()) {
+            (MAIN, true) => self.v4.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok()),
+            (MAIN, false) => self.v6.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok()),
+            (spare, _) => self.spares.get(spare).is_some_and(|socket| send(&socket, to, datagram).is_ok()),
+        };
         if !sent {
             self.drops.count(Drop::SendFailed);
         }
     }
+}
+
+/// Readable while any of the sockets is.
+impl AsFd for Sockets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.0.as_fd()
+    }
+}
+
+/// What the main sockets are called in events; spare ones by their number.
+const V4: u64 = 1 << 32;
+const V6: u64 = 1 << 33;
+
+fn watching(v4: &Option<UdpSocket>, v6: &Option<UdpSocket>) -> io::Result<Epoll> {
+    let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for (socket, name) in [(v4, V4), (v6, V6)] {
+        if let Some(socket) = socket {
+            poll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
+        }
+    }
+    Ok(poll)
 }
 
 /// An earlier datagram's ICMP error is reported to the next call on the socket: that one deserves a second try.
@@ -168,14 +238,13 @@ fn failed(port: u16, source: io::Error) -> UdpError {
 mod tests {
     use super::*;
     use crate::tun::netns::Namespace;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     fn bind_any() -> Sockets {
         Sockets::bind(0, Arc::default()).unwrap()
     }
 
     fn receive(sockets: &Sockets, buffer: &mut [u8]) -> SocketAddr {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        use std::os::fd::AsFd;
         let mut wait: Vec<_> = sockets.each().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)).collect();
         assert!(poll(&mut wait, PollTimeout::from(10_000u16)).unwrap() > 0);
         sockets.each().find_map(|socket| socket.recv_from(buffer).ok()).unwrap().1
@@ -194,10 +263,31 @@ mod tests {
         let port = b.port_v4().unwrap();
         for to in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let to: IpAddr = to.parse().unwrap();
-            a.send_to(SocketAddr::new(to, port), b"hello");
+            a.send_to(MAIN, SocketAddr::new(to, port), b"hello");
             let from = receive(&b, &mut [0; 64]);
             assert_eq!(from.ip(), to.to_canonical());
         }
+    }
+
+    #[test]
+    fn a_spare_socket_sends_and_receives_under_its_number_until_it_is_closed() {
+        let (a, b) = (bind_any(), bind_any());
+        let opened = a.open_spares(3);
+        let [(first, port), (second, _), (third, _)] = opened[..] else { panic!("{opened:?}") };
+        assert!(first != MAIN && first != second && second != third);
+        let home = SocketAddr::new([127, 0, 0, 1].into(), b.port_v4().unwrap());
+        a.send_to(first, home, b"out");
+        let seen = receive(&b, &mut [0; 64]);
+        assert_eq!(seen.port(), port);
+        b.send_to(MAIN, seen, b"back");
+        let mut wait = [PollFd::new(a.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wait, PollTimeout::from(10_000u16)), Ok(1));
+        let mut got = Vec::new();
+        a.each_ready(|number, socket| got.push((number, socket.recv_from(&mut [0; 64]).unwrap().0)));
+        assert_eq!(got, [(first, 4)]);
+        a.close_spares(&[first]);
+        a.send_to(first, home, b"closed");
+        assert_eq!(a.drops.get(Drop::SendFailed), 1);
     }
 
     #[test]
@@ -212,7 +302,7 @@ mod tests {
     fn what_cannot_be_sent_is_counted() {
         let drops: Arc<Drops> = Arc::default();
         let sockets = Sockets::bind(0, drops.clone()).unwrap();
-        sockets.send_to("127.0.0.1:9".parse().unwrap(), &[0; 70_000]);
+        sockets.send_to(MAIN, "127.0.0.1:9".parse().unwrap(), &[0; 70_000]);
         assert_eq!(drops.get(Drop::SendFailed), 1);
     }
 
@@ -220,8 +310,8 @@ mod tests {
     fn an_empty_port_elsewhere_does_not_lose_the_next_datagram() {
         let (a, b) = (bind_any(), bind_any());
         let closed = bind_any().port_v4().unwrap();
-        a.send_to(SocketAddr::new([127, 0, 0, 1].into(), closed), b"nobody");
-        a.send_to(SocketAddr::new([127, 0, 0, 1].into(), b.port_v4().unwrap()), b"hello");
+        a.send_to(MAIN, SocketAddr::new([127, 0, 0, 1].into(), closed), b"nobody");
+        a.send_to(MAIN, SocketAddr::new([127, 0, 0, 1].into(), b.port_v4().unwrap()), b"hello");
         receive(&b, &mut [0; 64]);
         assert_eq!(a.drops.get(Drop::SendFailed), 0);
     }

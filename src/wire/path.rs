@@ -1,4 +1,4 @@
-//! Where a datagram can go: straight to an endpoint, or to an allocation on a relay.
+//! Where a datagram can go: straight to an endpoint, by one of our sockets, or to an allocation on a relay.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,12 +31,22 @@ impl fmt::Display for RelayAddress {
     }
 }
 
+/// The number of the socket that every node has; spare sockets count from 1.
+pub const MAIN: u16 = 0;
+
 /// One way to reach a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Path {
-    /// Straight to its UDP endpoint.
+    /// Straight to its UDP endpoint, from our main socket.
     Direct(SocketAddr),
+    /// Straight to its UDP endpoint, from a spare socket of ours: the only one whose mapping leads back.
+    Spare {
+        /// The number of the socket, from 1 on.
+        socket: u16,
+        /// The peer's endpoint.
+        remote: SocketAddr,
+    },
     /// Through a relay.
     Relayed(RelayAddress),
 }
@@ -44,22 +54,51 @@ pub enum Path {
 impl Path {
     /// Whether no relay is in between.
     pub fn is_direct(self) -> bool {
-        matches!(self, Path::Direct(_))
+        !matches!(self, Path::Relayed(_))
+    }
+
+    /// The direct path on which a datagram came to one of our sockets.
+    pub fn direct(socket: u16, remote: SocketAddr) -> Path {
+        match socket {
+            MAIN => Path::Direct(remote),
+            socket => Path::Spare { socket, remote },
+        }
     }
 
     /// The UDP endpoint that the datagram leaves to: the node's own, or the relay's.
     pub fn first_hop(self) -> SocketAddr {
         match self {
-            Path::Direct(endpoint) => endpoint,
+            Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => endpoint,
             Path::Relayed(relay) => relay.server,
         }
+    }
+}
+
+/// How a datagram leaves this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// From one of our UDP sockets.
+    Udp {
+        /// [`MAIN`] or the number of a spare one.
+        socket: u16,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Through the stream to the relay, where UDP does not pass.
+    Stream,
+}
+
+impl Hop {
+    /// From the main socket.
+    pub fn main(to: SocketAddr) -> Hop {
+        Hop::Udp { socket: MAIN, to }
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Path::Direct(endpoint) => endpoint.fmt(f),
+            Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => endpoint.fmt(f),
             Path::Relayed(relay) => relay.fmt(f),
         }
     }
@@ -71,6 +110,8 @@ impl fmt::Display for Path {
 pub enum CandidateKind {
     /// An address of one of its interfaces.
     Host,
+    /// A port that its gateway keeps open for it (PCP, NAT-PMP, UPnP).
+    Mapped,
     /// What a STUN server saw: the outside of its NAT.
     Reflexive,
     /// Its allocation on a relay.
@@ -81,6 +122,7 @@ impl fmt::Display for CandidateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CandidateKind::Host => "host",
+            CandidateKind::Mapped => "mapped",
             CandidateKind::Reflexive => "reflexive",
             CandidateKind::Relayed => "relayed",
         })

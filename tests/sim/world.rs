@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use pilot::identity::{Identity, NodeId, PublicKey};
 use pilot::node::{Command, Output, PathView};
 use pilot::rendezvous::LinkEvent;
-use pilot::wire::Now;
+use pilot::wire::path::MAIN;
 use pilot::wire::rendezvous::ClientMessage;
+use pilot::wire::{Hop, Now};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -309,7 +310,7 @@ impl World {
     fn arrive(&mut self, host: HostId, from: SocketAddr, payload: Vec<u8>) {
         match self.nodes.iter().position(|resident| resident.host == host) {
             Some(node) => {
-                self.nodes[node].machine().handle_datagram(self.now, from, &payload);
+                self.nodes[node].machine().handle_datagram(self.now, MAIN, from, &payload);
                 self.drain(node);
             }
             None => self.overheard.push((host, from, payload)),
@@ -339,7 +340,8 @@ impl World {
         loop {
             let output = self.nodes[node].machine().poll_output(self.now);
             match output {
-                Output::Transmit { to, payload } => {
+                Output::Transmit { hop: Hop::Stream, .. } | Output::OpenSpares(_) | Output::CloseSpares(_) => {}
+                Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {
                     let host = self.nodes[node].host;
                     self.carry(host, PORT, to, payload);
                 }

@@ -19,8 +19,8 @@ use crate::rendezvous::LinkEvent;
 use crate::store::Store;
 use crate::tun::Device;
 use crate::udp::{LocalAddress, Sockets};
-use crate::wire::Now;
 use crate::wire::rendezvous::ClientMessage;
+use crate::wire::{Hop, Now};
 
 /// A command on its way to the node, and where its answer goes.
 pub struct Call {
@@ -97,7 +97,7 @@ impl Crank {
     fn slow(&mut self, slow: Slow) -> Result<(), Failure> {
         match slow {
             Slow::Packet(packet) => self.node.handle_packet(now(), &packet),
-            Slow::Datagram(from, datagram) => self.node.handle_datagram(now(), from, &datagram),
+            Slow::Datagram(socket, from, datagram) => self.node.handle_datagram(now(), socket, from, &datagram),
             Slow::Control(arrival, packet) => self.node.handle_control(now(), arrival, &packet),
             Slow::Heard(arrival) => self.node.handle_arrival(now(), arrival),
             Slow::Failed(error) => {
@@ -122,7 +122,15 @@ impl Crank {
     ) -> Result<Instant, Failure> {
         loop {
             match self.node.poll_output(now()) {
-                Output::Transmit { to, payload } => self.sockets.send_to(to, &payload),
+                Output::Transmit { hop: Hop::Udp { socket, to }, payload } => {
+                    self.sockets.send_to(socket, to, &payload)
+                }
+                Output::Transmit { hop: Hop::Stream, .. } => {}
+                Output::OpenSpares(count) => {
+                    let opened = self.sockets.open_spares(count);
+                    self.node.handle_spares(now(), &opened);
+                }
+                Output::CloseSpares(numbers) => self.sockets.close_spares(&numbers),
                 Output::Packet(packet) => self.to_kernel(&packet),
                 Output::Link(message) => drop(self.link.try_send(message)),
                 Output::Derive(key) => derive(key, derived.clone()),

@@ -10,6 +10,7 @@ use super::world::{World, identity, records};
 use crate::identity::{Target, TunnelCertificate, TunnelSecret, envelope};
 use crate::node::*;
 use crate::wire::Drop;
+use crate::wire::Nat;
 use crate::wire::introduction::Introduction;
 use crate::wire::rendezvous::Delivered;
 
@@ -207,7 +208,14 @@ fn an_introduction_needs_a_certificate_that_is_its_own_and_not_older() {
         TunnelCertificate::issue(&sender, &secret, 1),
     ];
     for certificate in certificates {
-        let introduction = Introduction { certificate, hostname: None, candidates: Vec::new(), boot: 1, answer: false };
+        let introduction = Introduction {
+            certificate,
+            hostname: None,
+            candidates: Vec::new(),
+            boot: 1,
+            answer: false,
+            nat: Nat::default(),
+        };
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let recipient = world.hosts[0].key;
         let sealed = envelope::seal(&sender, &recipient, 1, &introduction.encode(), &mut rng);

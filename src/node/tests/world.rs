@@ -13,6 +13,8 @@ use crate::node::trust::Mutual;
 use crate::node::*;
 use crate::peer::record::{Change, Records};
 use crate::rendezvous::LinkEvent;
+use crate::wire::Hop;
+use crate::wire::path::MAIN;
 use crate::wire::relay::{self, Frame};
 use crate::wire::rendezvous::{self as message, ClientMessage, ServerMessage, client_message};
 use crate::wire::{Allocation, Drop, Drops, Now, stun};
@@ -233,7 +235,7 @@ impl World {
 
     /// A datagram from anywhere to a node.
     pub fn inject(&mut self, from: SocketAddr, number: usize, payload: &[u8]) {
-        self.hosts[number].node.handle_datagram(self.now, from, payload);
+        self.hosts[number].node.handle_datagram(self.now, MAIN, from, payload);
         self.drain(number);
     }
 
@@ -324,7 +326,8 @@ impl World {
         for _ in 0..100_000 {
             let host = &mut self.hosts[number];
             match host.node.poll_output(self.now) {
-                Output::Transmit { to, payload } => {
+                Output::Transmit { hop: Hop::Stream, .. } | Output::OpenSpares(_) | Output::CloseSpares(_) => {}
+                Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {
                     host.transmitted += 1;
                     let from = host.endpoint;
                     self.post(Delivery::Datagram { from, to, payload });

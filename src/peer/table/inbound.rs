@@ -49,9 +49,9 @@ pub struct Arrival {
 }
 
 impl PeerTable {
-    /// Opens a datagram from the network; `out` must be as long as it.
-    pub fn inbound(&self, from: SocketAddr, datagram: &[u8], out: &mut [u8]) -> Inbound {
-        let (via, datagram) = match self.unwrap(from, datagram) {
+    /// Opens a datagram that came to one of our sockets; `out` must be as long as it.
+    pub fn inbound(&self, socket: u16, from: SocketAddr, datagram: &[u8], out: &mut [u8]) -> Inbound {
+        let (via, datagram) = match self.unwrap(socket, from, datagram) {
             Ok(unwrapped) => unwrapped,
             Err(reason) => return Inbound::Drop(reason),
         };
@@ -75,13 +75,13 @@ impl PeerTable {
     ///
     /// Frames between us and the relay itself stay frames; the sender of such a one is proven by its
     /// MAC, so that one is only refused if it claims to deliver and is not from our relay.
-    pub fn unwrap<'a>(&self, from: SocketAddr, datagram: &'a [u8]) -> Result<(Path, Datagram<'a>), Drop> {
+    pub fn unwrap<'a>(&self, socket: u16, from: SocketAddr, datagram: &'a [u8]) -> Result<(Path, Datagram<'a>), Drop> {
         let outer = classify(datagram)?;
         let Datagram::Relay(bytes) = outer else {
-            return Ok((Path::Direct(from), outer));
+            return Ok((Path::direct(socket, from), outer));
         };
         let Frame::Deliver { source, destination, payload } = Frame::parse(bytes)? else {
-            return Ok((Path::Direct(from), outer));
+            return Ok((Path::direct(socket, from), outer));
         };
         let ours = self.relay.filter(|relay| relay.server == from);
         let relay = ours.ok_or(Drop::RelayWrongEndpoint)?;

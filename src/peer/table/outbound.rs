@@ -1,21 +1,20 @@
 //! From a packet of our programs to a sealed datagram.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::{Entry, PeerTable};
 use crate::peer::tunnel::{MIN_BUFFER, OVERHEAD};
 use crate::wire::packet::Packet;
 use crate::wire::relay::{self, send_header};
-use crate::wire::{Drop, Path};
+use crate::wire::{Drop, Hop, Path};
 
 /// What becomes of a packet of our programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outbound {
     /// Send this part of the buffer there.
     Send {
-        /// The endpoint: the peer's or the relay's.
-        to: SocketAddr,
+        /// The way: to the peer or to the relay.
+        hop: Hop,
         /// The datagram in `out`.
         range: Range<usize>,
     },
@@ -47,7 +46,7 @@ impl PeerTable {
         let Some(tunnel) = &entry.tunnel else {
             return Outbound::Slow(Why::NoSession);
         };
-        let Some((to, header)) = entry.path.and_then(|path| self.first_hop(path)) else {
+        let Some((hop, header)) = entry.path.and_then(|path| self.first_hop(path)) else {
             return Outbound::Slow(Why::NoPath);
         };
         let Some((headroom, body)) = out.split_first_chunk_mut::<{ relay::HEADER }>() else {
@@ -64,7 +63,7 @@ impl PeerTable {
             *headroom = header;
             0
         });
-        Outbound::Send { to, range: start..relay::HEADER + len }
+        Outbound::Send { hop, range: start..relay::HEADER + len }
     }
 
     /// The peer that a packet of our programs may go to.
@@ -81,15 +80,16 @@ impl PeerTable {
         entry.filter(|_| self.route.contains(&destination)).ok_or(Drop::NoRoute)
     }
 
-    /// The endpoint that leads to a path, and the header that the relay needs; none for a path over
-    /// a relay to which we are not bound.
-    pub fn first_hop(&self, path: Path) -> Option<(SocketAddr, Option<[u8; relay::HEADER]>)> {
+    /// The way to a path, and the header that the relay needs; none for a path over a relay to which
+    /// we are not bound.
+    pub fn first_hop(&self, path: Path) -> Option<(Hop, Option<[u8; relay::HEADER]>)> {
         match path {
-            Path::Direct(endpoint) => Some((endpoint, None)),
+            Path::Direct(endpoint) => Some((Hop::main(endpoint), None)),
+            Path::Spare { socket, remote } => Some((Hop::Udp { socket, to: remote }, None)),
             Path::Relayed(to) => {
                 let ours = self.relay.filter(|relay| relay.server == to.server)?;
                 let header = send_header(ours.session, to.allocation);
-                Some((to.server, Some(header)))
+                Some((ours.hop, Some(header)))
             }
         }
     }

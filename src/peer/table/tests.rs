@@ -10,6 +10,7 @@ use crate::peer::testing::{self, Pair, SLOT_A, SLOT_B, packet, seal, secret};
 use crate::peer::tunnel::MIN_BUFFER;
 use crate::wire::control::{Control, encode};
 use crate::wire::packet::CONTROL;
+use crate::wire::path::MAIN;
 use crate::wire::relay::{HEADER, deliver_header, send_header};
 use crate::wire::{Drop, classify, stun};
 
@@ -51,7 +52,7 @@ struct Nodes {
 }
 
 fn table(us: u64, ours: Allocation, them: u64, tunnel: &Arc<Tunnel>, path: Option<Path>) -> PeerTable {
-    let relay = Relay { server: server(), session: us, allocation: ours };
+    let relay = Relay { server: server(), hop: Hop::main(server()), session: us, allocation: ours };
     let entry = Entry { tunnel: Some(tunnel.clone()), id: Some(id(them)), address: ip(them), path };
     PeerTable::new(overlay(us), Some(relay), vec![entry])
 }
@@ -71,13 +72,13 @@ fn connected() -> Nodes {
 fn outbound(table: &PeerTable, packet: &[u8]) -> Result<(SocketAddr, Vec<u8>), Outbound> {
     let mut out = vec![0; 70_000];
     match table.outbound(packet, &mut out) {
-        Outbound::Send { to, range } => Ok((to, out[range].to_vec())),
+        Outbound::Send { hop: Hop::Udp { to, .. }, range } => Ok((to, out[range].to_vec())),
         other => Err(other),
     }
 }
 
 fn inbound(table: &PeerTable, from: SocketAddr, datagram: &[u8]) -> Inbound {
-    table.inbound(from, datagram, &mut vec![0; 70_000])
+    table.inbound(MAIN, from, datagram, &mut vec![0; 70_000])
 }
 
 /// What a makes of a packet that b sealed.
@@ -99,7 +100,7 @@ fn a_packet_goes_direct_and_arrives() {
     let arrival = Arrival { slot: Slot::new(SLOT_B).unwrap(), via: Path::Direct(direct(1)), news: false };
     let range = 0..user_packet().len();
     let expected = Inbound::Packet { arrival, range: range.clone() };
-    assert_eq!(nodes.b.inbound(direct(1), &datagram, &mut out), expected);
+    assert_eq!(nodes.b.inbound(MAIN, direct(1), &datagram, &mut out), expected);
     assert_eq!(out[range], user_packet());
 }
 
@@ -177,7 +178,7 @@ fn short_buffers_are_refused() {
         assert!(matches!(outcome, Outbound::Send { .. }));
     }
     let sealed = seal(&nodes.tunnels.b, &packet(ip(B), ip(A), 17, b"x")).unwrap();
-    let outcome = nodes.a.inbound(direct(2), &sealed, &mut [0; 40]);
+    let outcome = nodes.a.inbound(MAIN, direct(2), &sealed, &mut [0; 40]);
     assert_eq!(outcome, Inbound::Drop(Drop::Oversized));
 }
 
@@ -273,7 +274,7 @@ fn handshakes_stun_and_bindings_are_for_the_node() {
     assert_eq!(inbound(&nodes.a, direct(2), &initiation), Inbound::Slow);
     let delivered = [&deliver_header(ALLOCATION_B, ALLOCATION_A)[..], &initiation].concat();
     assert_eq!(inbound(&nodes.a, server(), &delivered), Inbound::Slow);
-    let unwrapped = nodes.a.unwrap(server(), &delivered);
+    let unwrapped = nodes.a.unwrap(MAIN, server(), &delivered);
     let inner = classify(&initiation).unwrap();
     assert_eq!(unwrapped, Ok((relayed(ALLOCATION_B), inner)));
     let request = stun::request([1; 12]);

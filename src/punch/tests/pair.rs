@@ -287,7 +287,7 @@ impl Pair {
 
 fn told(path: Path) -> Candidate {
     match path {
-        Path::Direct(_) => candidate(CandidateKind::Reflexive, path),
+        Path::Direct(_) | Path::Spare { .. } => candidate(CandidateKind::Reflexive, path),
         Path::Relayed(_) => candidate(CandidateKind::Relayed, path),
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::identity::{TunnelCertificate, TunnelKey};
+use crate::wire::Nat;
 use proptest::prelude::*;
 
 fn node(byte: u8) -> NodeId {
@@ -44,6 +45,7 @@ fn an_introduction_travels_too_and_keeps_its_limits() {
         candidates: vec![],
         boot: 4,
         answer: false,
+        nat: Nat::default(),
     });
     let mut packet = encode(node(1), node(2), &sent);
     assert_eq!(parse(&packet), Ok((node(1), node(2), sent)));

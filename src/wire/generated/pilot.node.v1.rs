@@ -23,6 +23,227 @@ pub struct Introduction {
     /// Whether this answers an introduction of the receiver; an answer is not answered again.
     #[prost(bool, tag = "7")]
     pub answer: bool,
+    /// How the NAT in front of the sender behaves towards IPv4; missing while nothing is known.
+    #[prost(message, optional, tag = "8")]
+    pub nat: ::core::option::Option<Nat>,
+}
+/// How a NAT behaves (RFC 4787), as far as its owner found out. 0 is unknown throughout.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Nat {
+    /// Which destinations share a mapping.
+    #[prost(enumeration = "nat::Mapping", tag = "1")]
+    pub mapping: i32,
+    /// Who may send to a mapping.
+    #[prost(enumeration = "nat::Filtering", tag = "2")]
+    pub filtering: i32,
+    /// How the outside ports of new mappings are chosen.
+    #[prost(enumeration = "nat::Ports", tag = "3")]
+    pub ports: i32,
+    /// The step for PORTS_SEQUENTIAL, otherwise 0: -32768 to 32767.
+    #[prost(sint32, tag = "4")]
+    pub step: i32,
+    /// Whether a mapping can be reached from inside by its outside endpoint.
+    #[prost(enumeration = "nat::Known", tag = "5")]
+    pub hairpin: i32,
+    /// Whether a datagram that comes too early takes the mapping's port away (a gateway that accepts
+    /// unasked datagrams to itself).
+    #[prost(enumeration = "nat::Known", tag = "6")]
+    pub poisonable: i32,
+}
+/// Nested message and enum types in `Nat`.
+pub mod nat {
+    /// Which destinations share a mapping.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Mapping {
+        /// Not known.
+        Unknown = 0,
+        /// There is no NAT.
+        None = 1,
+        /// All of them.
+        EndpointIndependent = 2,
+        /// Those with one address.
+        AddressDependent = 3,
+        /// None: each endpoint has its own.
+        AddressAndPortDependent = 4,
+    }
+    impl Mapping {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unknown => "MAPPING_UNKNOWN",
+                Self::None => "MAPPING_NONE",
+                Self::EndpointIndependent => "MAPPING_ENDPOINT_INDEPENDENT",
+                Self::AddressDependent => "MAPPING_ADDRESS_DEPENDENT",
+                Self::AddressAndPortDependent => "MAPPING_ADDRESS_AND_PORT_DEPENDENT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "MAPPING_UNKNOWN" => Some(Self::Unknown),
+                "MAPPING_NONE" => Some(Self::None),
+                "MAPPING_ENDPOINT_INDEPENDENT" => Some(Self::EndpointIndependent),
+                "MAPPING_ADDRESS_DEPENDENT" => Some(Self::AddressDependent),
+                "MAPPING_ADDRESS_AND_PORT_DEPENDENT" => {
+                    Some(Self::AddressAndPortDependent)
+                }
+                _ => None,
+            }
+        }
+    }
+    /// Who may send to a mapping.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Filtering {
+        /// Not known.
+        Unknown = 0,
+        /// Everybody.
+        EndpointIndependent = 1,
+        /// Every port of an address that was sent to.
+        AddressDependent = 2,
+        /// Only endpoints that were sent to.
+        AddressAndPortDependent = 3,
+    }
+    impl Filtering {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unknown => "FILTERING_UNKNOWN",
+                Self::EndpointIndependent => "FILTERING_ENDPOINT_INDEPENDENT",
+                Self::AddressDependent => "FILTERING_ADDRESS_DEPENDENT",
+                Self::AddressAndPortDependent => "FILTERING_ADDRESS_AND_PORT_DEPENDENT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "FILTERING_UNKNOWN" => Some(Self::Unknown),
+                "FILTERING_ENDPOINT_INDEPENDENT" => Some(Self::EndpointIndependent),
+                "FILTERING_ADDRESS_DEPENDENT" => Some(Self::AddressDependent),
+                "FILTERING_ADDRESS_AND_PORT_DEPENDENT" => {
+                    Some(Self::AddressAndPortDependent)
+                }
+                _ => None,
+            }
+        }
+    }
+    /// How the outside ports of new mappings are chosen.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Ports {
+        /// Not known.
+        Unknown = 0,
+        /// The inside port where it is free.
+        Preserved = 1,
+        /// The last one and a step.
+        Sequential = 2,
+        /// At random.
+        Random = 3,
+    }
+    impl Ports {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unknown => "PORTS_UNKNOWN",
+                Self::Preserved => "PORTS_PRESERVED",
+                Self::Sequential => "PORTS_SEQUENTIAL",
+                Self::Random => "PORTS_RANDOM",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "PORTS_UNKNOWN" => Some(Self::Unknown),
+                "PORTS_PRESERVED" => Some(Self::Preserved),
+                "PORTS_SEQUENTIAL" => Some(Self::Sequential),
+                "PORTS_RANDOM" => Some(Self::Random),
+                _ => None,
+            }
+        }
+    }
+    /// A yes or no that may be unknown.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Known {
+        /// Not known.
+        Not = 0,
+        /// Yes.
+        Yes = 1,
+        /// No.
+        No = 2,
+    }
+    impl Known {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Not => "KNOWN_NOT",
+                Self::Yes => "KNOWN_YES",
+                Self::No => "KNOWN_NO",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KNOWN_NOT" => Some(Self::Not),
+                "KNOWN_YES" => Some(Self::Yes),
+                "KNOWN_NO" => Some(Self::No),
+                _ => None,
+            }
+        }
+    }
 }
 /// A path that might reach the sender of an introduction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -64,6 +285,8 @@ pub mod candidate {
         Reflexive = 2,
         /// Its allocation on a relay.
         Relayed = 3,
+        /// A port that its gateway keeps open for it (PCP, NAT-PMP, UPnP).
+        Mapped = 4,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -76,6 +299,7 @@ pub mod candidate {
                 Self::Host => "KIND_HOST",
                 Self::Reflexive => "KIND_REFLEXIVE",
                 Self::Relayed => "KIND_RELAYED",
+                Self::Mapped => "KIND_MAPPED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -85,6 +309,7 @@ pub mod candidate {
                 "KIND_HOST" => Some(Self::Host),
                 "KIND_REFLEXIVE" => Some(Self::Reflexive),
                 "KIND_RELAYED" => Some(Self::Relayed),
+                "KIND_MAPPED" => Some(Self::Mapped),
                 _ => None,
             }
         }

@@ -11,7 +11,7 @@ use crate::wire::path::{Allocation, Candidate, CandidateKind, Path, RelayAddress
 pub(super) fn to_message(candidate: &Candidate) -> Message {
     let endpoint = candidate.path.first_hop();
     let allocation = match candidate.path {
-        Path::Direct(_) => 0,
+        Path::Direct(_) | Path::Spare { .. } => 0,
         Path::Relayed(relay) => relay.allocation.0,
     };
     Message {
@@ -44,6 +44,7 @@ pub(super) fn from_message(message: &Message) -> Result<Candidate, BodyError> {
 fn kind_number(kind: CandidateKind) -> Kind {
     match kind {
         CandidateKind::Host => Kind::Host,
+        CandidateKind::Mapped => Kind::Mapped,
         CandidateKind::Reflexive => Kind::Reflexive,
         CandidateKind::Relayed => Kind::Relayed,
     }
@@ -52,9 +53,10 @@ fn kind_number(kind: CandidateKind) -> Kind {
 fn kind(number: i32) -> Result<CandidateKind, BodyError> {
     match Kind::try_from(number) {
         Ok(Kind::Host) => Ok(CandidateKind::Host),
+        Ok(Kind::Mapped) => Ok(CandidateKind::Mapped),
         Ok(Kind::Reflexive) => Ok(CandidateKind::Reflexive),
         Ok(Kind::Relayed) => Ok(CandidateKind::Relayed),
-        _ => Err(BodyError::Invalid { field: "candidate.kind", expected: "host, reflexive or relayed" }),
+        _ => Err(BodyError::Invalid { field: "candidate.kind", expected: "host, mapped, reflexive or relayed" }),
     }
 }
 

@@ -14,6 +14,7 @@ mod messages {
 
 mod candidate;
 mod fields;
+mod nat;
 mod reachability;
 mod redemption;
 mod statement;

@@ -3,9 +3,10 @@
 use prost::Message;
 
 use super::fields::{decode, exact, hostname, hostname_text};
-use super::{BodyError, candidate, messages};
+use super::{BodyError, candidate, messages, nat};
 use crate::identity::{Hostname, TunnelCertificate, TunnelKey};
 use crate::wire::control::MAX_BODY;
+use crate::wire::nat::Nat;
 use crate::wire::path::Candidate;
 
 /// The most candidates in an introduction.
@@ -26,6 +27,8 @@ pub struct Introduction {
     pub boot: u64,
     /// Whether this answers an introduction; an answer is not answered again.
     pub answer: bool,
+    /// How the NAT in front of the sender behaves.
+    pub nat: Nat,
 }
 
 impl Introduction {
@@ -40,6 +43,7 @@ impl Introduction {
             candidates: within_limits(&self.candidates).map(candidate::to_message).collect(),
             boot: self.boot,
             answer: self.answer,
+            nat: nat::to_message(&self.nat),
         }
         .encode_to_vec()
     }
@@ -53,6 +57,7 @@ impl Introduction {
             candidates: candidates(&message.candidates)?,
             boot: message.boot,
             answer: message.answer,
+            nat: nat::from_message(message.nat.unwrap_or_default())?,
         })
     }
 }

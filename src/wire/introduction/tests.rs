@@ -1,6 +1,7 @@
 use super::*;
 use crate::identity::{Hostname, Identity, PublicKey, Target, TunnelCertificate, TunnelSecret};
 use crate::wire::control::MAX_BODY;
+use crate::wire::nat::{Filtering, Mapping, Nat, Ports};
 use crate::wire::path::{Allocation, Candidate, CandidateKind, Path, RelayAddress};
 use crate::wire::rendezvous::MAX_STATEMENT;
 use proptest::collection::vec;
@@ -40,6 +41,17 @@ fn introduction(candidates: Vec<Candidate>) -> Introduction {
         candidates,
         boot: u64::MAX,
         answer: true,
+        nat: known_nat(),
+    }
+}
+
+fn known_nat() -> Nat {
+    Nat {
+        mapping: Mapping::AddressAndPortDependent,
+        filtering: Filtering::AddressAndPortDependent,
+        ports: Ports::Sequential { step: i16::MIN },
+        hairpin: Some(false),
+        poisonable: Some(true),
     }
 }
 
@@ -94,12 +106,15 @@ fn a_certificate_survives_and_is_the_senders_only() {
 #[test]
 fn introductions_beyond_their_limits_are_refused() {
     type Change = fn(&mut messages::Introduction);
-    let cases: [(&str, Change); 10] = [
+    let cases: [(&str, Change); 13] = [
         ("tunnel_key", |m| m.tunnel_key.truncate(31)),
         ("tunnel_signature", |m| m.tunnel_signature.push(0)),
         ("hostname", |m| m.hostname = "No-Such_Name".into()),
+        ("nat.mapping", |m| m.nat.get_or_insert_default().mapping = 9),
+        ("nat.ports", |m| m.nat.get_or_insert_default().step = 1 << 20),
+        ("nat.hairpin or nat.poisonable", |m| m.nat.get_or_insert_default().hairpin = 9),
         ("candidate.kind", |m| m.candidates[0].kind = 0),
-        ("candidate.kind", |m| m.candidates[0].kind = 4),
+        ("candidate.kind", |m| m.candidates[0].kind = 9),
         ("candidate.ip", |m| m.candidates[0].ip = vec![1; 5]),
         ("candidate.port", |m| m.candidates[0].port = 0),
         ("candidate.port", |m| m.candidates[0].port = 65536),
@@ -238,8 +253,38 @@ fn hostname() -> impl Strategy<Value = Option<Hostname>> {
     proptest::option::of("[a-z0-9]{1,20}").prop_map(|name| name.and_then(|name| name.parse().ok()))
 }
 
+fn nat() -> impl Strategy<Value = Nat> {
+    let ports = prop_oneof![
+        Just(Ports::Unknown),
+        Just(Ports::Preserved),
+        Just(Ports::Random),
+        any::<i16>().prop_map(|step| Ports::Sequential { step })
+    ];
+    let mapping = prop::sample::select(vec![
+        Mapping::Unknown,
+        Mapping::None,
+        Mapping::EndpointIndependent,
+        Mapping::AddressDependent,
+        Mapping::AddressAndPortDependent,
+    ]);
+    let filtering = prop::sample::select(vec![
+        Filtering::Unknown,
+        Filtering::EndpointIndependent,
+        Filtering::AddressDependent,
+        Filtering::AddressAndPortDependent,
+    ]);
+    (mapping, filtering, ports, any::<Option<bool>>(), any::<Option<bool>>()).prop_map(
+        |(mapping, filtering, ports, hairpin, poisonable)| Nat { mapping, filtering, ports, hairpin, poisonable },
+    )
+}
+
 fn candidate() -> impl Strategy<Value = Candidate> {
-    let kinds = prop_oneof![Just(CandidateKind::Host), Just(CandidateKind::Reflexive), Just(CandidateKind::Relayed)];
+    let kinds = prop_oneof![
+        Just(CandidateKind::Host),
+        Just(CandidateKind::Mapped),
+        Just(CandidateKind::Reflexive),
+        Just(CandidateKind::Relayed)
+    ];
     (kinds, any::<IpAddr>(), 1..=u16::MAX, any::<u64>()).prop_map(|(kind, ip, port, number)| {
         let endpoint = SocketAddr::new(ip, port);
         let path = match kind {
@@ -257,8 +302,9 @@ proptest! {
         hostname in hostname(),
         boot: u64,
         answer: bool,
+        nat in nat(),
     ) {
-        let sent = Introduction { certificate: certificate(), hostname, candidates, boot, answer };
+        let sent = Introduction { certificate: certificate(), hostname, candidates, boot, answer, nat };
         prop_assert_eq!(Introduction::decode(&sent.encode()), Ok(sent));
     }
 

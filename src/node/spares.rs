@@ -1,0 +1,68 @@
+//! Spare sockets: who asked for them, and when they are closed.
+//!
+//! The shell opens sockets in the order in which they were asked for and reports each batch; the batch belongs to
+//! whoever asked first. A socket is closed when its owner lets it go.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Node, Output, Slot};
+use crate::wire::Now;
+
+/// What spare sockets are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Finding out how our NAT behaves.
+    Nat,
+    /// Punching towards a peer.
+    Peer(Slot),
+}
+
+/// All spare sockets.
+#[derive(Default)]
+pub(super) struct Spares {
+    asked: VecDeque<Owner>,
+    open: BTreeMap<u16, Owner>,
+}
+
+impl Spares {
+    /// Whose a socket is.
+    pub fn owner(&self, socket: u16) -> Option<Owner> {
+        self.open.get(&socket).copied()
+    }
+
+    /// Whether this owner waits for sockets.
+    pub fn is_asked(&self, owner: Owner) -> bool {
+        self.asked.contains(&owner)
+    }
+}
+
+impl Node {
+    /// Takes the spare sockets that the shell opened for the oldest [`Output::OpenSpares`], by number and local port:
+    /// fewer than wanted, or none, if it could not.
+    pub fn handle_spares(&mut self, now: Now, opened: &[(u16, u16)]) {
+        let Some(owner) = self.spares.asked.pop_front() else {
+            return self.outputs.push_back(Output::CloseSpares(opened.iter().map(|(socket, _)| *socket).collect()));
+        };
+        self.spares.open.extend(opened.iter().map(|(socket, _)| (*socket, owner)));
+        match owner {
+            Owner::Nat => {}
+            Owner::Peer(slot) => self.drive(now, slot),
+        }
+    }
+
+    /// Asks for sockets.
+    pub(super) fn ask_spares(&mut self, owner: Owner, count: u16) {
+        self.spares.asked.push_back(owner);
+        self.outputs.push_back(Output::OpenSpares(count));
+    }
+
+    /// Closes the sockets of an owner, except `kept`.
+    pub(super) fn close_spares(&mut self, owner: Owner, kept: Option<u16>) {
+        let is_done = |(socket, of): &(&u16, &Owner)| **of == owner && Some(**socket) != kept;
+        let done: Vec<u16> = self.spares.open.iter().filter(is_done).map(|(socket, _)| *socket).collect();
+        if !done.is_empty() {
+            self.spares.open.retain(|socket, _| !done.contains(socket));
+            self.outputs.push_back(Output::CloseSpares(done));
+        }
+    }
+}
