@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use super::spares::Owner;
 use super::{Node, Output, remote::Ways};
 use crate::peer::{Arrival, Inbound, Slot, receiver};
 use crate::wire::{Datagram, Drop, Now, Path};
@@ -85,6 +86,9 @@ impl Node {
             Datagram::Initiation(bytes) => self.initiation(now, via, bytes),
             Datagram::Response(bytes) => self.response(now, slot.ok_or(Drop::UnknownSession)?, via, bytes),
             Datagram::Cookie(bytes) => self.cookie(slot.ok_or(Drop::UnknownSession)?, bytes),
+            Datagram::Stun(bytes) if let Some(Owner::Peer(slot)) = self.spares.owner(socket) => {
+                self.sampled(now, slot, from, bytes)
+            }
             Datagram::Stun(bytes) => {
                 let result = self.client.handle_stun(now, from, bytes);
                 self.drain_client(now);

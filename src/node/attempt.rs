@@ -70,6 +70,11 @@ impl Attempt {
         self.initiations > 0
     }
 
+    /// Whether no more than one initiation went out.
+    pub fn is_first(&self) -> bool {
+        self.initiations <= 1
+    }
+
     /// The peer initiates by itself, or a session is up, or the tunnel gave up.
     pub fn stop_initiating(&mut self) {
         self.initiate_at = None;

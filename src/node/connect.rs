@@ -71,6 +71,7 @@ impl Node {
         let known = remote.boot.replace(introduction.boot);
         remote.is_renewing |= remote.is_up && known.is_some_and(|b| b != introduction.boot);
         remote.told = introduction.candidates;
+        remote.nat = introduction.nat;
         self.update_way(now, slot);
         self.drive(now, slot);
         if inside.is_none() {

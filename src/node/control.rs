@@ -29,6 +29,8 @@ impl Node {
             Control::ProbeAnswer { id, observed } => {
                 self.agent(slot)?.handle_answer(now, via, id, observed);
             }
+            Control::PunchOffer(punch) => self.agent(slot)?.handle_offer(now, punch),
+            Control::PunchAccept(punch) => self.agent(slot)?.handle_accept(now, punch),
             Control::Ping { id } => {
                 let back = remote.path().unwrap_or(via);
                 self.send_control(slot, back, &Control::Pong { id });

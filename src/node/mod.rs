@@ -16,7 +16,7 @@
 //! | `handshake` | whom a handshake is answered |
 //! | `arrivals`, `control` | what comes out of tunnels |
 //! | `packets` | what goes into them |
-//! | `paths` | carries out what each peer's path agent wants |
+//! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
 //! | `commands`, `decisions`, `views`, `ping` | what the user asks and decides |
 //! | `timers`, `publish` | when; what the datapath may know |
@@ -40,6 +40,7 @@ mod paths;
 mod peers;
 mod ping;
 mod publish;
+mod punching;
 mod remote;
 mod settings;
 mod spares;
@@ -63,6 +64,7 @@ use bucket::Bucket;
 use commands::Open;
 use derive::Derivations;
 use me::Me;
+use punching::Punching;
 use remote::Remotes;
 use spares::Spares;
 use timers::Timers;
@@ -106,6 +108,7 @@ pub struct Node {
     open: BTreeMap<CommandId, Open>,
     timers: Timers,
     spares: Spares,
+    punching: Punching,
     /// Where datagrams are sealed.
     buffer: Vec<u8>,
     /// Where datagrams are opened.
@@ -143,6 +146,7 @@ impl Node {
             open: BTreeMap::new(),
             timers: Timers::new(now.monotonic),
             spares: Spares::default(),
+            punching: Punching::default(),
             buffer: vec![0; BUFFER],
             opened: vec![0; BUFFER],
             outputs: VecDeque::new(),

@@ -20,6 +20,10 @@ impl Node {
                 }
                 punch::Output::Introduce { via } => self.introduce_inside(slot, via),
                 punch::Output::Chosen(path) => self.path_chosen(now, slot, path),
+                punch::Output::Prepare { sockets, heavy } => self.prepare(now, slot, sockets, heavy),
+                punch::Output::Offer { via, punch } => self.send_punch(slot, via, punch, true),
+                punch::Output::Accept { via, punch } => self.send_punch(slot, via, punch, false),
+                punch::Output::Release => self.release(slot),
             }
         }
     }
@@ -51,12 +55,14 @@ impl Node {
     pub(super) fn update_way(&mut self, now: Now, slot: Slot) {
         let relay = self.client.relay_address();
         let families = self.me.families();
+        let nat = self.me.nat;
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
         };
         let candidates = through(relay, &remote.told);
         if let Ways::Agent(agent) = &mut remote.ways {
             agent.set_local(now, families, relay.is_some());
+            agent.set_nats(now, nat, remote.nat);
             if !remote.told.is_empty() {
                 agent.set_remote_candidates(now, &candidates);
             }

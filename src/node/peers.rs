@@ -38,7 +38,8 @@ impl Node {
 
     /// Gives a trusted peer a slot.
     pub(super) fn admit(&mut self, now: Now, peer: &PeerRecord) {
-        let agent = Agent::new(self.rng.next_u64(), self.me.prefix.net());
+        let leads = self.me.key < peer.key;
+        let agent = Agent::new(self.rng.next_u64(), self.me.prefix.net(), leads);
         let remote = remote(
             peer.id,
             self.me.address_of(peer.id),
@@ -70,6 +71,9 @@ impl Node {
         if let Some(remote) = slot.and_then(|slot| self.remotes.remove(slot)) {
             let waiting = remote.waiting.len() as u64;
             self.drops.add(Drop::Untrusted, waiting);
+        }
+        if let Some(slot) = slot {
+            self.release(slot);
         }
         self.to_introduce.retain(|other| other != key);
         self.joining.retain(|_, inviter| inviter != key);
@@ -129,6 +133,7 @@ fn remote(id: NodeId, address: Ipv6Addr, key: Option<PublicKey>, tunnel_key: Opt
         is_renewing: false,
         ways,
         told: Vec::new(),
+        nat: crate::wire::Nat::default(),
         boot: None,
         floor: [0; 12],
         waiting: Waiting::default(),

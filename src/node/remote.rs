@@ -11,7 +11,7 @@ use super::command::PathView;
 use crate::identity::{NodeId, PublicKey, TunnelKey};
 use crate::peer::{Slot, Tunnel, Waiting, initiation};
 use crate::punch::Agent;
-use crate::wire::{Candidate, Now, Path};
+use crate::wire::{Candidate, Nat, Now, Path};
 
 /// One peer.
 pub(super) struct Remote {
@@ -30,6 +30,8 @@ pub(super) struct Remote {
     pub ways: Ways,
     /// The candidates as the peer told them.
     pub told: Vec<Candidate>,
+    /// Its NAT, as it told.
+    pub nat: Nat,
     /// The peer's boot number.
     pub boot: Option<u64>,
     /// The timestamp of the last initiation that was answered.
@@ -103,7 +105,7 @@ impl Remote {
     /// Where a handshake message goes now.
     pub fn handshake_paths(&self) -> Vec<Path> {
         match &self.ways {
-            Ways::Agent(agent) => agent.handshake_paths(),
+            Ways::Agent(agent) => agent.handshake_paths(self.attempt.is_first()),
             Ways::Fixed(path) => path.iter().copied().collect(),
         }
     }

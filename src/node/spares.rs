@@ -30,6 +30,11 @@ impl Spares {
         self.open.get(&socket).copied()
     }
 
+    /// The sockets of an owner.
+    pub fn of(&self, owner: Owner) -> Vec<u16> {
+        self.open.iter().filter(|(_, of)| **of == owner).map(|(socket, _)| *socket).collect()
+    }
+
     /// Whether this owner waits for sockets.
     pub fn is_asked(&self, owner: Owner) -> bool {
         self.asked.contains(&owner)
@@ -46,7 +51,7 @@ impl Node {
         self.spares.open.extend(opened.iter().map(|(socket, _)| (*socket, owner)));
         match owner {
             Owner::Nat => {}
-            Owner::Peer(slot) => self.drive(now, slot),
+            Owner::Peer(slot) => self.prepared(now, slot, opened.iter().map(|(socket, _)| *socket).collect()),
         }
     }
 
@@ -56,13 +61,11 @@ impl Node {
         self.outputs.push_back(Output::OpenSpares(count));
     }
 
-    /// Closes the sockets of an owner, except `kept`.
-    pub(super) fn close_spares(&mut self, owner: Owner, kept: Option<u16>) {
-        let is_done = |(socket, of): &(&u16, &Owner)| **of == owner && Some(**socket) != kept;
-        let done: Vec<u16> = self.spares.open.iter().filter(is_done).map(|(socket, _)| *socket).collect();
-        if !done.is_empty() {
-            self.spares.open.retain(|socket, _| !done.contains(socket));
-            self.outputs.push_back(Output::CloseSpares(done));
+    /// Closes sockets.
+    pub(super) fn close_spares(&mut self, sockets: Vec<u16>) {
+        if !sockets.is_empty() {
+            self.spares.open.retain(|socket, _| !sockets.contains(socket));
+            self.outputs.push_back(Output::CloseSpares(sockets));
         }
     }
 }

@@ -61,6 +61,7 @@ impl Node {
         if is_sweep {
             self.timers.sweep_at = now.monotonic + SWEEP;
         }
+        self.ask_stun(now);
         self.run_own(now);
     }
 
@@ -86,6 +87,7 @@ impl Node {
             self.timers.introduce_at.map(|at| (at, "introductions")),
             self.client.poll_timeout(),
             self.open_deadline(),
+            self.punching.due(),
             self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
         ];
         let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));

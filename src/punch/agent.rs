@@ -1,6 +1,7 @@
 //! The path agent of one peer: what it is told, and what it tells. `decisions` is its other half.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
@@ -10,9 +11,11 @@ use super::paths::Paths;
 use super::probes::Probes;
 use super::remote::{PathReport, Remote};
 use super::search::Search;
+use super::together::Together;
 use super::watch::{Verdict, Watch};
-use super::{Families, Output};
-use crate::wire::{Candidate, Now, Path};
+use super::{Families, Output, Tactic};
+use crate::wire::control::Punch;
+use crate::wire::{Candidate, Nat, Now, Path};
 
 /// Finds and keeps the best path to one peer. The module page tells how.
 pub struct Agent {
@@ -22,6 +25,10 @@ pub struct Agent {
     pub(super) session: Option<Session>,
     pub(super) introduce: bool,
     pub(super) outputs: VecDeque<Output>,
+    pub(super) together: Together,
+    pub(super) nats: (Nat, Nat),
+    /// When something was last carried.
+    pub(super) carried: Option<Instant>,
     announced: Option<Path>,
 }
 
@@ -36,7 +43,9 @@ impl Agent {
     /// An agent that knows no path, and can send nothing until [`Agent::set_local`]. Probe ids are
     /// drawn from `id_seed`; candidates inside `overlay` are refused, so that the tunnel never
     /// runs through itself.
-    pub fn new(id_seed: u64, overlay: Ipv6Net) -> Self {
+    ///
+    /// Of the two agents of a pair one `leads`: it starts the attempts to punch together.
+    pub fn new(id_seed: u64, overlay: Ipv6Net, leads: bool) -> Self {
         Self {
             paths: Paths::new(overlay),
             probes: Probes::new(id_seed),
@@ -44,6 +53,9 @@ impl Agent {
             session: None,
             introduce: false,
             outputs: VecDeque::new(),
+            together: Together::new(leads, !id_seed),
+            nats: (Nat::default(), Nat::default()),
+            carried: None,
             announced: None,
         }
     }
@@ -80,6 +92,54 @@ impl Agent {
         }
     }
 
+    /// Takes what is known of the NATs in front of us and of the peer.
+    pub fn set_nats(&mut self, now: Now, ours: Nat, theirs: Nat) {
+        if self.nats != (ours, theirs) {
+            self.nats = (ours, theirs);
+            if self.session.is_some() && !self.together.is_busy() {
+                self.together.open(now.monotonic, &self.between());
+            }
+        }
+    }
+
+    /// Takes the spare sockets of an [`Output::Prepare`], and where STUN saw the first of them.
+    pub fn prepared(&mut self, now: Now, sockets: &[u16], endpoint: SocketAddr) {
+        let between = self.between();
+        let step = self.together.prepared(now.monotonic, &between, sockets, endpoint);
+        self.carry_out(step);
+    }
+
+    /// There are no spare sockets to be had now, or STUN did not answer.
+    pub fn unprepared(&mut self, now: Now) {
+        let step = self.together.unprepared(now.monotonic, &self.between());
+        self.carry_out(Some(step));
+    }
+
+    /// The peer offers to punch together.
+    pub fn handle_offer(&mut self, now: Now, offer: Punch) {
+        if self.session.is_some() && !self.settled() && self.may_aim_at(offer) {
+            let step = self.together.offered(now.monotonic, &self.between(), offer);
+            self.carry_out(step);
+        }
+    }
+
+    /// The peer accepts our offer.
+    pub fn handle_accept(&mut self, now: Now, accept: Punch) {
+        if self.session.is_some() && self.may_aim_at(accept) {
+            self.together.accepted(now.monotonic, &self.between(), accept);
+        }
+    }
+
+    /// Whether a spare socket is still of use: an attempt goes on, or a path by it is known to work.
+    pub fn uses(&self, socket: u16) -> bool {
+        self.together.is_busy() || self.paths.uses(socket)
+    }
+
+    /// What it takes to punch to this peer.
+    pub fn tactic(&self) -> Tactic {
+        Tactic::between(self.nats.0, self.nats.1)
+    }
+
     /// Our own addresses changed: every direct path is in doubt, and all are probed now.
     pub fn network_changed(&mut self, now: Now) {
         self.paths.doubt_direct(self.chosen());
@@ -99,6 +159,7 @@ impl Agent {
         self.paths.carried(now, via);
         self.choose(now, via);
         self.search.open(now);
+        self.together.open(now, &self.between());
         self.run_search(now);
     }
 
@@ -110,6 +171,10 @@ impl Agent {
         self.paths.doubt_all();
         self.introduce = false;
         self.outputs.clear();
+        self.paths.forget_spares();
+        if self.together.stop() {
+            self.outputs.push_back(Output::Release);
+        }
     }
 
     /// A probe came by this path.
@@ -146,6 +211,7 @@ impl Agent {
     /// packets is enough; probes and answers need none, and do no harm.
     pub fn received(&mut self, now: Now, via: Path) {
         self.arrived(now.monotonic, via);
+        self.carried = Some(now.monotonic);
         if let Some(session) = self.session.as_mut().filter(|s| s.chosen == via) {
             session.watch.heard();
         }
@@ -155,6 +221,7 @@ impl Agent {
     /// enough, before [`Agent::received`] for what came in during the same time. Not for probes,
     /// answers and keepalives, which need no reply of their own.
     pub fn sent(&mut self, now: Now) {
+        self.carried = Some(now.monotonic);
         if let Some(session) = &mut self.session {
             session.watch.sent(now.monotonic);
         }
@@ -174,13 +241,15 @@ impl Agent {
             Verdict::Failed => self.fail(now),
         }
         self.run_search(now);
+        self.run_together(now);
     }
 
     /// When [`Agent::handle_timeout`] is next needed, and why; none without a session.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let watch = self.session.as_ref()?.watch.deadline();
         let search = self.search.deadline().map(|due| (due, "path search"));
-        Some(search.map_or(watch, |search| search.min(watch)))
+        let together = self.together.deadline().map(|due| (due, "punching together"));
+        search.into_iter().chain(together).chain([watch]).min()
     }
 
     /// The next thing to do; none when all is done.
@@ -196,16 +265,17 @@ impl Agent {
         self.outputs.pop_front()
     }
 
-    /// Where a handshake initiation goes now: the chosen path while it is healthy, otherwise
-    /// every path, relayed ones first.
-    pub fn handshake_paths(&self) -> Vec<Path> {
+    /// Where a handshake initiation goes now: the chosen path while it is healthy, otherwise every
+    /// path, relayed ones first. The `first` initiation of a connection leaves out endpoints on NATs
+    /// where a relay is there: a datagram that comes too early spoils the mapping on some of them.
+    pub fn handshake_paths(&self, first: bool) -> Vec<Path> {
         let healthy = |session: &&Session| {
             let working = self.remote(session.chosen).is_some_and(Remote::working);
             working && self.paths.sendable(session.chosen) && !session.watch.doubtful()
         };
         match self.session.as_ref().filter(healthy) {
             Some(session) => vec![session.chosen],
-            None => self.paths.for_handshake(),
+            None => self.paths.for_handshake(first && self.session.is_none()),
         }
     }
 

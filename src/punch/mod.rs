@@ -17,7 +17,9 @@
 //!    that was probed proves it; the first proven direct path is promoted.
 //! 3. The chosen path is *checked* every 20 s, and as soon as data sent over it met silence. Only
 //!    a failed check demotes, never a lost packet; it starts a new round.
-//! 4. Without a direct path, rounds repeat for ever with growing pauses. The peer is asked to
+//! 4. Where NATs need more than that (they map by destination, or early datagrams spoil a mapping), both
+//!    sides agree inside the tunnel on fresh sockets, ports and moments: see `together` and [`Tactic`].
+//! 5. Without a direct path, rounds repeat for ever with growing pauses. The peer is asked to
 //!    join each ([`Output::Introduce`]), because a NAT in front of either side lets probes in only
 //!    while that side sends its own.
 
@@ -28,14 +30,18 @@ mod paths;
 mod probes;
 mod remote;
 mod search;
+mod tactic;
+mod together;
 mod watch;
 
 pub use agent::Agent;
 pub use candidates::{MAX_DIRECT, MAX_RELAYED};
 pub use paths::MAX_SEEN;
 pub use remote::{Origin, PathReport, PathState};
+pub use tactic::Tactic;
 
 use crate::wire::Path;
+use crate::wire::control::Punch;
 
 /// The IP families that we can send from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +78,30 @@ pub enum Output {
     },
     /// All data goes by this path from now on; none when there is no session.
     Chosen(Option<Path>),
+    /// Open spare sockets, learn from STUN how the first is seen, and report both with
+    /// [`Agent::prepared`], or [`Agent::unprepared`] where that cannot be.
+    Prepare {
+        /// How many.
+        sockets: u16,
+        /// Whether the attempt fills a good part of a home gateway's table.
+        heavy: bool,
+    },
+    /// Offer the peer to punch together.
+    Offer {
+        /// The path to send it by.
+        via: Path,
+        /// Which attempt, and our end of it.
+        punch: Punch,
+    },
+    /// Accept the peer's offer.
+    Accept {
+        /// The path to send it by.
+        via: Path,
+        /// Which attempt, and our end of it.
+        punch: Punch,
+    },
+    /// Close the spare sockets that [`Agent::uses`] does not name.
+    Release,
 }
 
 #[cfg(test)]

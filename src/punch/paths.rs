@@ -114,6 +114,22 @@ impl Paths {
         }
     }
 
+    /// Whether a path by this spare socket works.
+    pub(super) fn uses(&self, socket: u16) -> bool {
+        let by = |path: &Path| matches!(path, Path::Spare { socket: of, .. } if *of == socket);
+        self.remotes.iter().any(|(path, remote)| by(path) && !remote.failed)
+    }
+
+    /// Forgets the paths by spare sockets that failed: the sockets are about to be closed.
+    pub(super) fn forget_failed_spares(&mut self) {
+        self.remotes.retain(|path, remote| !(matches!(path, Path::Spare { .. }) && remote.failed));
+    }
+
+    /// Forgets all paths by spare sockets.
+    pub(super) fn forget_spares(&mut self) {
+        self.remotes.retain(|path, _| !matches!(path, Path::Spare { .. }));
+    }
+
     /// What a shot of the round that started at `round` is aimed at, best rank first.
     pub(super) fn targets(&self, round: Option<Instant>, chosen: Option<Path>) -> Vec<Path> {
         let wanted = |path: Path, remote: &Remote| {
@@ -143,10 +159,15 @@ impl Paths {
         self.ranked(usable).into_iter().min_by_key(rank)
     }
 
-    /// Where a handshake goes when no path is known to work: relayed first, then direct by rank.
-    pub(super) fn for_handshake(&self) -> Vec<Path> {
+    /// Where a handshake goes when no path is known to work: relayed first, then direct by rank. Where a relay is there,
+    /// endpoints on NATs are left out at first (`first`): a datagram that comes before the other side has sent spoils
+    /// the mapping on some of them.
+    pub(super) fn for_handshake(&self, first: bool) -> Vec<Path> {
         let mut paths = self.ranked(|_, _| true);
         paths.sort_by_key(|path| path.is_direct());
+        let careful = first && paths.first().is_some_and(|path| !path.is_direct());
+        let on_nat = |path: &Path| path.is_direct() && self.get(*path).is_some_and(Remote::is_on_nat);
+        paths.retain(|path| !careful || !on_nat(path));
         paths
     }
 

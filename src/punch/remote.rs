@@ -89,6 +89,11 @@ impl Remote {
         self.proven && !self.failed
     }
 
+    /// Whether the endpoint is the outside of a NAT.
+    pub(super) fn is_on_nat(&self) -> bool {
+        matches!(self.origin, Origin::Told(CandidateKind::Reflexive) | Origin::Seen)
+    }
+
     pub(super) fn fresh(&self, now: Instant) -> bool {
         within(self.answered, now, FRESH)
     }

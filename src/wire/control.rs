@@ -7,6 +7,8 @@
 //! 3 Ping          kind 1 | id 8
 //! 4 Pong          kind 1 | id 8
 //! 5 Introduction  kind 1 | protobuf pilot.node.v1.Introduction
+//! 6 PunchOffer    kind 1 | attempt 8 | endpoint path
+//! 7 PunchAccept   kind 1 | attempt 8 | endpoint path
 //!
 //! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed
 //! ```
@@ -31,6 +33,8 @@ const PROBE_ANSWER: u8 = 2;
 const PING: u8 = 3;
 const PONG: u8 = 4;
 const INTRODUCTION: u8 = 5;
+const PUNCH_OFFER: u8 = 6;
+const PUNCH_ACCEPT: u8 = 7;
 const RELAYED: u8 = 0x80;
 
 /// What a control packet says.
@@ -60,6 +64,19 @@ pub enum Control {
     },
     /// The sender's new candidates or tunnel key.
     Introduction(Introduction),
+    /// Let us punch together, at once, from fresh sockets.
+    PunchOffer(Punch),
+    /// We are about to.
+    PunchAccept(Punch),
+}
+
+/// One side of an attempt to punch together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Punch {
+    /// Chosen at random by who offers; an acceptance repeats it.
+    pub attempt: u64,
+    /// The outside of the sender's fresh socket, as a STUN server saw it a moment ago.
+    pub endpoint: SocketAddr,
 }
 
 /// Makes the IPv6 packet that carries `control`: at most 1280 bytes, as every [`Control`] fits.
@@ -105,6 +122,14 @@ fn push_control(out: &mut Vec<u8>, control: &Control) {
             out.push(INTRODUCTION);
             out.extend_from_slice(&introduction.encode());
         }
+        Control::PunchOffer(punch) => {
+            push(PUNCH_OFFER, punch.attempt);
+            push_path(out, Path::Direct(punch.endpoint));
+        }
+        Control::PunchAccept(punch) => {
+            push(PUNCH_ACCEPT, punch.attempt);
+            push_path(out, Path::Direct(punch.endpoint));
+        }
     }
 }
 
@@ -123,9 +148,18 @@ fn read_fixed(mut rest: &[u8]) -> Option<Control> {
         PING => Control::Ping { id },
         PONG => Control::Pong { id },
         PROBE_ANSWER => Control::ProbeAnswer { id, observed: read_path(&mut rest)? },
+        PUNCH_OFFER => Control::PunchOffer(read_punch(id, &mut rest)?),
+        PUNCH_ACCEPT => Control::PunchAccept(read_punch(id, &mut rest)?),
         _ => return None,
     };
     rest.is_empty().then_some(control)
+}
+
+fn read_punch(attempt: u64, rest: &mut &[u8]) -> Option<Punch> {
+    match read_path(rest)? {
+        Path::Direct(endpoint) => Some(Punch { attempt, endpoint }),
+        _ => None,
+    }
 }
 
 fn push_path(out: &mut Vec<u8>, path: Path) {

@@ -42,7 +42,7 @@ pub fn start() -> Now {
 
 /// An agent that can send everywhere.
 pub fn agent(now: Now, seed: u64) -> Agent {
-    let mut agent = Agent::new(seed, overlay());
+    let mut agent = Agent::new(seed, overlay(), seed == 1);
     let families = Families { v4: true, v6: true };
     agent.set_local(now, families, true);
     agent
@@ -190,7 +190,8 @@ impl Pair {
                         self.send(side, via, Message::Answer(id, observed));
                     }
                     Output::Introduce { via } => self.send(side, via, Message::Introduction),
-                    Output::Chosen(_) => {}
+                    Output::Prepare { .. } => self.agents[side].unprepared(self.now),
+                    Output::Offer { .. } | Output::Accept { .. } | Output::Release | Output::Chosen(_) => {}
                 }
             }
         }

@@ -99,13 +99,13 @@ fn handshakes_go_over_the_relay_first_then_everywhere_then_only_where_it_works()
     let mut agent = agent(now, 7);
     let told = [candidate(REFLEXIVE, reflexive), candidate(HOST, host), candidate(CandidateKind::Relayed, relayed(2))];
     agent.set_remote_candidates(now, &told);
-    assert_eq!(agent.handshake_paths(), [relayed(2), host, reflexive]);
+    assert_eq!(agent.handshake_paths(false), [relayed(2), host, reflexive]);
     agent.session_established(now, relayed(2));
-    assert_eq!(agent.handshake_paths(), [relayed(2)]);
+    assert_eq!(agent.handshake_paths(false), [relayed(2)]);
     agent.handle_timeout(now.after(ms(500)));
-    assert_eq!(agent.handshake_paths(), [relayed(2), host, reflexive]);
+    assert_eq!(agent.handshake_paths(false), [relayed(2), host, reflexive]);
     agent.session_lost(now.after(secs(1)));
-    assert_eq!(agent.handshake_paths(), [relayed(2), host, reflexive]);
+    assert_eq!(agent.handshake_paths(false), [relayed(2), host, reflexive]);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn nothing_is_sent_from_a_family_that_is_not_there() {
     assert!(probe_of(&outputs, v4).is_some() && probe_of(&outputs, v6).is_some());
     let only_v6 = Families { v4: false, v6: true };
     agent.set_local(now, only_v6, false);
-    assert_eq!(agent.handshake_paths(), [v6]);
+    assert_eq!(agent.handshake_paths(false), [v6]);
     let later = now.after(ms(100));
     agent.handle_timeout(later);
     let outputs = drain(&mut agent);
@@ -229,7 +229,7 @@ fn without_a_session_probes_are_answered_and_none_are_sent() {
     let answer = Output::Answer { via, id: 9, observed };
     assert_eq!(drain(&mut agent), [answer]);
     assert_eq!(agent.poll_timeout(), None);
-    assert_eq!(agent.handshake_paths(), [via]);
+    assert_eq!(agent.handshake_paths(false), [via]);
 }
 
 #[test]

@@ -105,6 +105,11 @@ impl Client {
         self.reflexive.endpoints()
     }
 
+    /// A STUN port of the server, to ask from other sockets.
+    pub fn stun_server(&self) -> Option<SocketAddr> {
+        self.reflexive.server()
+    }
+
     /// How our NAT maps, as far as two ports of one server can tell (RFC 4787, section 4.1).
     pub fn mapping(&self) -> Mapping {
         self.reflexive.mapping()

@@ -83,6 +83,11 @@ impl Reflexive {
         endpoints
     }
 
+    /// A port that answered over IPv4.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.asked.iter().find(|(server, asked)| server.is_ipv4() && asked.seen.is_some()).map(|(server, _)| *server)
+    }
+
     /// Compares what different ports of one address saw; IPv4 decides where it is there, for IPv6 is
     /// seldom translated.
     pub fn mapping(&self) -> Mapping {

@@ -1,0 +1,477 @@
+//! Punching together: both sides open fresh sockets, tell each other what STUN saw of them, and send at once.
+//!
+//! ```text
+//! leader                                         the other
+//!   opens sockets, asks STUN
+//!   ── PunchOffer, inside the tunnel ──▶           opens sockets, asks STUN
+//!   ◀── PunchAccept ────────────────────           sends to what the leader told, at once or in order
+//!   sends to what the other told
+//! ```
+//!
+//! Fresh sockets, because a mapping that was spoilt or used before stays so for a while. The side whose gateway gives
+//! away the port of a datagram that comes too early sends first; where both are so, both aim at the same moment. Which
+//! ports are aimed at is the [`Tactic`]'s. What arrives is an ordinary probe on a path not known before, and proves it in
+//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,050 entries; a heavy one is made only
+//! while there is something to carry, and never sooner than such entries live.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::tactic::{Aim, Tactic};
+use crate::wire::control::Punch;
+use crate::wire::{Nat, Path};
+
+/// Ports tried at random in one attempt.
+const TRIES: usize = 1_050;
+/// Between two volleys of a heavy attempt, and random tries in each: 1,000 a second.
+const PACE: Duration = Duration::from_millis(10);
+const PER_VOLLEY: usize = 10;
+/// Sockets that open their mappings in one volley: they should all be there when the tries begin.
+const CROWDED: usize = 64;
+/// What that takes.
+const OPENING: Duration = Duration::from_millis(60);
+/// When known targets are aimed at again, in milliseconds since the first time.
+const REPEATS: [u64; 9] = [0, 30, 80, 160, 320, 640, 1_000, 1_600, 2_400];
+/// How long answers to the last shot are waited for.
+const LINGER: Duration = Duration::from_millis(1_500);
+/// How long sockets, an offer or an acceptance are waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Pauses between attempts; the last one repeats.
+const LIGHT_PAUSES: [u64; 8] = [1, 1, 2, 10, 30, 60, 300, 600];
+const HEAVY_PAUSES: [u64; 5] = [40, 60, 120, 300, 600];
+/// What the plain search has to itself: a moment, or a whole round where it should be enough.
+const HEAD_START: Duration = Duration::from_millis(250);
+const WHOLE_ROUND: Duration = Duration::from_secs(7);
+/// Where the pauses begin for those who should not need this.
+const UNLIKELY: usize = 3;
+/// The least time between two heavy attempts: an entry that nothing answers lives 30 s on Linux.
+const COOLING: Duration = Duration::from_secs(36);
+/// The round trip of a relayed path that was not measured.
+const USUAL_RTT: Duration = Duration::from_millis(100);
+
+/// What both ends are behind, and how long a message between them takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Between {
+    pub ours: Nat,
+    pub theirs: Nat,
+    /// The round trip of the path in use.
+    pub rtt: Option<Duration>,
+}
+
+impl Between {
+    pub fn tactic(&self) -> Tactic {
+        match Tactic::between(self.ours, self.theirs) {
+            // Fresh sockets in order are worth a try where plain probing did not do.
+            Tactic::Plain => Tactic::Ordered,
+            tactic => tactic,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Open so many sockets and ask STUN from the first.
+    Prepare { sockets: u16, heavy: bool },
+    /// Tell the peer.
+    Offer(Punch),
+    /// Tell the peer.
+    Accept(Punch),
+    /// Send a probe that is not waited for.
+    Shot { via: Path, id: u64 },
+    /// The sockets are not needed any more, but for those of paths that work.
+    Release,
+}
+
+enum State {
+    Idle,
+    /// Sockets are being opened; with the leader's offer where we are the other.
+    Preparing {
+        until: Instant,
+        offer: Option<Punch>,
+    },
+    /// The other side is asked.
+    Offered {
+        until: Instant,
+        attempt: u64,
+        sockets: Vec<u16>,
+    },
+    Firing(Fire),
+}
+
+struct Fire {
+    start: Instant,
+    due: Instant,
+    aim: Aim,
+    /// Volleys so far.
+    done: usize,
+    heavy: bool,
+}
+
+/// The attempts of one agent.
+pub(super) struct Together {
+    leads: bool,
+    state: State,
+    next: Option<Instant>,
+    attempts: usize,
+    last_heavy: Option<Instant>,
+    rng: ChaCha8Rng,
+}
+
+impl Together {
+    pub fn new(leads: bool, seed: u64) -> Together {
+        Together {
+            leads,
+            state: State::Idle,
+            next: None,
+            attempts: 0,
+            last_heavy: None,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// There is reason to search anew: the first attempt is soon.
+    pub fn open(&mut self, now: Instant, between: &Between) {
+        let is_plain = Tactic::between(between.ours, between.theirs) == Tactic::Plain;
+        self.attempts = if is_plain { UNLIKELY } else { 0 };
+        self.next = Some(now + if is_plain { WHOLE_ROUND } else { HEAD_START });
+    }
+
+    /// Ends whatever goes on; gives whether sockets are to be released.
+    pub fn stop(&mut self) -> bool {
+        self.next = None;
+        !matches!(std::mem::replace(&mut self.state, State::Idle), State::Idle)
+    }
+
+    /// Whether an attempt goes on.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => self.next.filter(|_| self.leads),
+            State::Preparing { until, .. } | State::Offered { until, .. } => Some(*until),
+            State::Firing(fire) => Some(fire.due),
+        }
+    }
+
+    /// The sockets are open and STUN saw the first at `endpoint`.
+    pub fn prepared(&mut self, now: Instant, between: &Between, sockets: &[u16], endpoint: SocketAddr) -> Option<Step> {
+        let State::Preparing { offer, .. } = &self.state else { return None };
+        match *offer {
+            None => {
+                let attempt = self.rng.next_u64();
+                let until = now + PATIENCE.max(between.rtt.unwrap_or_default() * 4);
+                self.state = State::Offered { until, attempt, sockets: sockets.to_vec() };
+                Some(Step::Offer(Punch { attempt, endpoint }))
+            }
+            Some(offer) => {
+                let delay = self.delay(between);
+                self.fire(now, now + delay, between, sockets, offer.endpoint);
+                Some(Step::Accept(Punch { attempt: offer.attempt, endpoint }))
+            }
+        }
+    }
+
+    /// There are no sockets to be had.
+    pub fn unprepared(&mut self, now: Instant, between: &Between) -> Step {
+        self.give_up(now, between)
+    }
+
+    /// The leader wants to punch.
+    pub fn offered(&mut self, now: Instant, between: &Between, offer: Punch) -> Option<Step> {
+        let is_free = matches!(self.state, State::Idle | State::Preparing { .. });
+        if self.leads || !is_free || self.is_cooling(now, between) {
+            return None;
+        }
+        let is_new = matches!(self.state, State::Idle);
+        self.state = State::Preparing { until: now + PATIENCE, offer: Some(offer) };
+        is_new.then(|| self.prepare(between))
+    }
+
+    /// The other side is about to send.
+    pub fn accepted(&mut self, now: Instant, between: &Between, accept: Punch) {
+        let State::Offered { attempt, sockets, .. } = &self.state else { return };
+        if *attempt == accept.attempt {
+            let sockets = sockets.clone();
+            let tries = between.tactic().is_heavy() && !between.ours.is_symmetric();
+            let delay = if tries { OPENING } else { Duration::ZERO };
+            self.fire(now, now + delay, between, &sockets, accept.endpoint);
+        }
+    }
+
+    /// Does what is due. `wanted`: there is something to carry, and no good path.
+    pub fn handle_timeout(&mut self, now: Instant, between: &Between, wanted: bool, out: &mut Vec<Step>) {
+        if self.deadline().is_none_or(|due| now < due) {
+            return;
+        }
+        match &mut self.state {
+            State::Idle => out.extend(self.begin(now, between, wanted)),
+            State::Preparing { .. } | State::Offered { .. } => out.push(self.give_up(now, between)),
+            State::Firing(fire) => {
+                if !fire.shoot(now, &mut self.rng, out) {
+                    out.push(self.give_up(now, between));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant, between: &Between, wanted: bool) -> Option<Step> {
+        let tactic = between.tactic();
+        self.next = None;
+        if tactic == Tactic::Impossible {
+            return None;
+        }
+        if (tactic.is_heavy() && !wanted) || self.is_cooling(now, between) {
+            self.rest(now, tactic);
+            return None;
+        }
+        self.state = State::Preparing { until: now + PATIENCE, offer: None };
+        Some(self.prepare(between))
+    }
+
+    fn prepare(&self, between: &Between) -> Step {
+        let tactic = between.tactic();
+        Step::Prepare { sockets: tactic.sockets(between.ours), heavy: tactic.is_heavy() }
+    }
+
+    /// How long the side that accepts holds its fire.
+    fn delay(&self, between: &Between) -> Duration {
+        let rtt = between.rtt.unwrap_or(USUAL_RTT);
+        let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
+        match (is_poisonable(between.ours), is_poisonable(between.theirs)) {
+            // The leader sends when it has the acceptance; ours comes after that.
+            (false, true) => rtt,
+            // Both at the moment at which the acceptance arrives.
+            (true, true) => rtt / 2,
+            _ if between.tactic().is_heavy() && !between.ours.is_symmetric() => rtt + OPENING,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn fire(&mut self, now: Instant, start: Instant, between: &Between, sockets: &[u16], endpoint: SocketAddr) {
+        let tactic = between.tactic();
+        let aim = Aim::new(tactic, between.ours, between.theirs, sockets, endpoint);
+        if tactic.is_heavy() {
+            self.last_heavy = Some(now);
+        }
+        self.state = State::Firing(Fire { start, due: start, aim, done: 0, heavy: tactic.is_heavy() });
+    }
+
+    fn give_up(&mut self, now: Instant, between: &Between) -> Step {
+        self.state = State::Idle;
+        self.rest(now, between.tactic());
+        Step::Release
+    }
+
+    fn rest(&mut self, now: Instant, tactic: Tactic) {
+        let pauses: &[u64] = if tactic.is_heavy() { &HEAVY_PAUSES } else { &LIGHT_PAUSES };
+        let seconds = pauses.get(self.attempts).or(pauses.last()).copied().unwrap_or_default();
+        self.attempts += 1;
+        self.next = Some(now + Duration::from_secs(seconds));
+    }
+
+    fn is_cooling(&self, now: Instant, between: &Between) -> bool {
+        let recent = |at: Instant| now.saturating_duration_since(at) < COOLING;
+        between.tactic().is_heavy() && self.last_heavy.is_some_and(recent)
+    }
+}
+
+impl Fire {
+    /// The shots that are due; false when all were fired and the answers had their time.
+    fn shoot(&mut self, now: Instant, rng: &mut ChaCha8Rng, out: &mut Vec<Step>) -> bool {
+        if self.done >= self.volleys() {
+            return false;
+        }
+        let targets = self.volley(rng);
+        out.extend(
+            targets.into_iter().map(|(socket, to)| Step::Shot { via: Path::direct(socket, to), id: rng.next_u64() }),
+        );
+        self.done += 1;
+        self.due = match REPEATS.get(self.done) {
+            _ if self.done >= self.volleys() => now + LINGER,
+            Some(millis) if !self.heavy => self.start + Duration::from_millis(*millis),
+            _ => now + PACE,
+        };
+        true
+    }
+
+    fn volleys(&self) -> usize {
+        match &self.aim {
+            Aim::Known(targets) if self.heavy => targets.len().div_ceil(CROWDED),
+            Aim::Known(_) => REPEATS.len(),
+            Aim::Anywhere { .. } => TRIES / PER_VOLLEY,
+        }
+    }
+
+    /// From which sockets to which endpoints to send now.
+    fn volley(&self, rng: &mut ChaCha8Rng) -> Vec<(u16, SocketAddr)> {
+        match &self.aim {
+            Aim::Known(targets) if self.heavy => {
+                targets.iter().skip(self.done * CROWDED).take(CROWDED).copied().collect()
+            }
+            Aim::Known(targets) => targets.clone(),
+            Aim::Anywhere { socket, ip } => {
+                let port = |rng: &mut ChaCha8Rng| 1_024 + (rng.next_u32() % (65_536 - 1_024)) as u16;
+                (0..PER_VOLLEY).map(|_| (*socket, SocketAddr::new(*ip, port(rng)))).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::nat::{Filtering, Mapping, Ports};
+
+    fn stable() -> Nat {
+        let filtering = Filtering::AddressAndPortDependent;
+        Nat { mapping: Mapping::EndpointIndependent, filtering, ports: Ports::Preserved, ..Nat::default() }
+    }
+
+    fn random() -> Nat {
+        Nat { mapping: Mapping::AddressAndPortDependent, ports: Ports::Random, ..Nat::default() }
+    }
+
+    fn poisonable() -> Nat {
+        Nat { poisonable: Some(true), ..stable() }
+    }
+
+    fn at(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::new([198, 51, 7, last].into(), port)
+    }
+
+    const RTT: Duration = Duration::from_millis(40);
+
+    /// One side of a pair, with what it did and when.
+    struct Side {
+        together: Together,
+        between: Between,
+        endpoint: SocketAddr,
+        shots: Vec<(Duration, Path)>,
+        released: usize,
+    }
+
+    fn pair(leader: Nat, other: Nat) -> [Side; 2] {
+        let side = |leads, ours, theirs, last| Side {
+            together: Together::new(leads, u64::from(last)),
+            between: Between { ours, theirs, rtt: Some(RTT) },
+            endpoint: at(last, 40_000),
+            shots: Vec::new(),
+            released: 0,
+        };
+        [side(true, leader, other, 1), side(false, other, leader, 2)]
+    }
+
+    /// Lets both play for a while; messages take half a round trip.
+    fn play(sides: &mut [Side; 2], start: Instant, wanted: bool, time: Duration) {
+        let mut messages: Vec<(Instant, usize, Step)> = Vec::new();
+        sides.iter_mut().for_each(|side| side.together.open(start, &side.between));
+        for millis in 0..time.as_millis() as u64 {
+            let now = start + Duration::from_millis(millis);
+            for index in 0..2 {
+                let mut steps = Vec::new();
+                let due: Vec<Step> =
+                    messages.extract_if(.., |(at, to, _)| *at <= now && *to == index).map(|m| m.2).collect();
+                let side = &mut sides[index];
+                for message in due {
+                    match message {
+                        Step::Offer(punch) => steps.extend(side.together.offered(now, &side.between, punch)),
+                        Step::Accept(punch) => side.together.accepted(now, &side.between, punch),
+                        _ => {}
+                    }
+                }
+                side.together.handle_timeout(now, &side.between, wanted, &mut steps);
+                while let Some(step) = steps.pop() {
+                    match step {
+                        Step::Prepare { sockets, .. } => {
+                            let sockets: Vec<u16> = (1..=sockets).collect();
+                            steps.extend(side.together.prepared(now, &side.between, &sockets, side.endpoint));
+                        }
+                        Step::Shot { via, .. } => side.shots.push((now - start, via)),
+                        Step::Release => side.released += 1,
+                        told => messages.push((now + RTT / 2, 1 - index, told)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn first(side: &Side) -> Duration {
+        side.shots.first().expect("a shot").0
+    }
+
+    #[test]
+    fn the_side_that_is_spoilt_by_early_datagrams_sends_first() {
+        for (leader, other, order) in [(poisonable(), stable(), 0), (stable(), poisonable(), 1)] {
+            let mut sides = pair(leader, other);
+            play(&mut sides, Instant::now(), true, Duration::from_secs(1));
+            let (early, late) = (first(&sides[order]), first(&sides[1 - order]));
+            assert!(late >= early + RTT / 2 - Duration::from_millis(2), "{early:?} {late:?}");
+        }
+    }
+
+    #[test]
+    fn where_both_are_spoilt_both_send_at_the_same_moment() {
+        let mut sides = pair(poisonable(), poisonable());
+        play(&mut sides, Instant::now(), true, Duration::from_secs(1));
+        assert!(first(&sides[0]).abs_diff(first(&sides[1])) <= Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_crowd_opens_before_the_other_side_tries_and_both_stay_within_the_budget() {
+        for (leader, other, crowd) in [(random(), stable(), 0), (stable(), random(), 1)] {
+            let mut sides = pair(leader, other);
+            play(&mut sides, Instant::now(), true, Duration::from_secs(35));
+            let opened = &sides[crowd].shots;
+            assert_eq!(opened.len(), 256);
+            assert!(opened.iter().all(|(_, via)| via.first_hop() == sides[1 - crowd].endpoint));
+            let last = opened.last().expect("a shot").0;
+            let tries = &sides[1 - crowd].shots;
+            assert!(first(&sides[1 - crowd]) >= last, "{last:?}");
+            assert_eq!(tries.len(), 1_050);
+            assert!(tries.iter().all(|(_, via)| via.first_hop().ip() == sides[crowd].endpoint.ip()));
+            assert!(tries.last().expect("a shot").0 < Duration::from_secs(3));
+            assert!(sides.iter().all(|side| side.released == 1));
+        }
+    }
+
+    #[test]
+    fn a_heavy_attempt_waits_for_something_to_carry() {
+        let mut sides = pair(random(), stable());
+        play(&mut sides, Instant::now(), false, Duration::from_secs(100));
+        assert!(sides.iter().all(|side| side.shots.is_empty()));
+    }
+
+    #[test]
+    fn light_attempts_go_on_for_ever_with_longer_and_longer_pauses() {
+        let mut sides = pair(stable(), poisonable());
+        play(&mut sides, Instant::now(), false, Duration::from_secs(120));
+        let starts = sides[0].shots.iter().filter(|(at, _)| *at > Duration::from_secs(60)).count();
+        assert!((1..=3 * REPEATS.len()).contains(&starts), "{starts}");
+        assert!((5..10).contains(&sides[0].released), "{}", sides[0].released);
+    }
+
+    #[test]
+    fn nothing_is_tried_where_no_port_can_be_known() {
+        let mut sides = pair(random(), random());
+        play(&mut sides, Instant::now(), true, Duration::from_secs(100));
+        assert!(sides.iter().all(|side| side.shots.is_empty() && side.released == 0));
+    }
+
+    #[test]
+    fn the_other_side_does_not_lead_and_a_stranger_to_the_attempt_is_not_heard() {
+        let now = Instant::now();
+        let [leader, other] = &mut pair(stable(), poisonable());
+        other.together.open(now, &other.between);
+        assert_eq!(other.together.deadline(), None);
+        let offer = Punch { attempt: 7, endpoint: at(9, 9) };
+        assert_eq!(leader.together.offered(now, &leader.between, offer), None);
+        leader.together.accepted(now, &leader.between, offer);
+        assert!(!leader.together.is_busy());
+    }
+}
