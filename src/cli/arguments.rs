@@ -118,6 +118,12 @@ pub enum Command {
         #[arg(long, default_value = "30s", value_name = "TIME", value_parser = super::format::parse_duration)]
         timeout: Duration,
     },
+    /// Why a node is reached the way it is: every path that was tried, and what could be done
+    Why {
+        /// Which
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+    },
     /// The node behind an overlay address
     Whois {
         /// An overlay IPv6 address

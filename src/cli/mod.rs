@@ -35,6 +35,7 @@ mod tests;
 mod trust;
 mod wait;
 mod whois;
+mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -107,6 +108,7 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Join { token } => invite::join(session, token).await,
         Command::Config => config::run(session).await,
         Command::Wait { condition, timeout } => wait::run(session, condition, timeout).await,
+        Command::Why { node } => why::run(session, node).await,
         Command::Whois { address } => whois::run(session, address).await,
         Command::Publish(arguments) => publish::run(session, arguments).await,
         Command::Request(arguments) => publish::request(session, arguments).await,

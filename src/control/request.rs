@@ -41,6 +41,11 @@ pub enum Request {
         #[serde(default = "five_seconds")]
         timeout_ms: u64,
     },
+    /// Why a node is reached the way it is.
+    Why {
+        /// Which.
+        target: String,
+    },
     /// Asks a node for mutual trust.
     Handshake {
         /// Whom.
@@ -130,7 +135,7 @@ pub struct Verb {
     pub reads: bool,
 }
 
-const READS: &[&str] = &["info", "status", "peers", "pending", "trusted", "config", "find", "whois", "wait"];
+const READS: &[&str] = &["info", "status", "peers", "pending", "trusted", "config", "find", "whois", "wait", "why"];
 
 impl Request {
     /// The verb of this request, and its other fields.

@@ -234,3 +234,58 @@ pub struct Config {
     /// Every setting.
     pub settings: Vec<Setting>,
 }
+
+/// Answer to `why`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The node and its path.
+    pub peer: Peer,
+    /// A stable word for the reason: docs/nat.md lists them.
+    pub reason: String,
+    /// The reason in one sentence.
+    pub sentence: String,
+    /// What the user could do; none when nothing is wrong.
+    pub advice: Option<String>,
+    /// `plain`, `ordered`, `predicted`, `birthday` or `impossible`.
+    pub tactic: String,
+    /// The NAT in front of this node.
+    pub nat: Nat,
+    /// The NAT in front of the peer, as it told.
+    pub peer_nat: Nat,
+    /// Where this node might be reached, as it told: kind and endpoint.
+    pub local: Vec<String>,
+    /// Every path that was tried, and what came of it.
+    pub paths: Vec<Tried>,
+}
+
+/// A path that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tried {
+    /// `host`, `mapped`, `reflexive`, `relayed`, or `seen` where packets of the peer came from.
+    pub kind: String,
+    /// The peer's endpoint, or the relay's with our allocation.
+    pub endpoint: String,
+    /// `chosen`, `proven`, `failed`, `silent` or `untried`.
+    pub state: String,
+    /// Probes since the last answer.
+    pub tries: u32,
+    /// Round trip, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// How the peer sees us by this path.
+    pub observed: Option<String>,
+}
+
+/// How a NAT behaves, in the terms of RFC 4787; `unknown` where that was not found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or `unknown`.
+    pub mapping: String,
+    /// `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or `unknown`.
+    pub filtering: String,
+    /// `preserved`, `random`, `sequential +1` (with the step) or `unknown`.
+    pub ports: String,
+    /// Whether it leads from inside to its own outside.
+    pub hairpin: Option<bool>,
+    /// Whether datagrams that come early spoil a mapping.
+    pub poisonable: Option<bool>,
+}

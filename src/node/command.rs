@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
 use crate::peer::record::{PeerRecord, PendingRecord};
+use crate::punch::{PathReport, Reason, Tactic};
 use crate::rendezvous::client::Mapping;
-use crate::wire::{Candidate, Drop};
+use crate::wire::{Candidate, Drop, Nat};
 
 /// Names a command until its answer; the caller chooses it, different from all that are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,8 @@ pub enum Command {
     SetHostname(Option<Hostname>),
     /// Send one ping and wait for its answer.
     Ping(Target),
+    /// Why a peer is reached the way it is.
+    Why(Target),
 }
 
 /// What the node answers.
@@ -86,6 +89,8 @@ pub enum Answer {
     Hostname(Option<Hostname>),
     /// To [`Command::Ping`].
     Pong(Pong),
+    /// To [`Command::Why`].
+    Why(Box<Why>),
 }
 
 /// Who we are.
@@ -191,6 +196,34 @@ pub struct Asked {
     pub approved: bool,
     /// Who it is, as far as that is certain.
     pub peer: Option<PeerRecord>,
+}
+
+/// Why a peer is reached the way it is.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// The peer and its path.
+    pub peer: PeerView,
+    /// The reason.
+    pub reason: Reason,
+    /// What it takes to punch to it.
+    pub tactic: Tactic,
+    /// Our NAT.
+    pub ours: Nat,
+    /// Its NAT, as it told.
+    pub theirs: Nat,
+    /// What was there to try.
+    pub candidacy: Candidacy,
+}
+
+/// What there was to try, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Candidacy {
+    /// Where we might be reached, as we told.
+    pub local: Vec<Candidate>,
+    /// Where the peer might be reached, as it told.
+    pub told: Vec<Candidate>,
+    /// The paths to it that are known.
+    pub paths: Vec<PathReport>,
 }
 
 /// The answer to a ping.

@@ -43,6 +43,7 @@ impl Node {
             Command::Peers => Ok(Answer::Peers(self.peer_views())),
             Command::Pending => Ok(Answer::Pending(self.book.pending().cloned().collect())),
             Command::Trusted => Ok(Answer::Trusted(self.book.peers().cloned().collect())),
+            Command::Why(target) => self.why(&target).map(|why| Answer::Why(Box::new(why))),
             Command::Find(target) => self.find(&target).map(Answer::Found),
             Command::Handshake { target, reason } => self.handshake(now, target, reason),
             Command::Approve(target) => self.approve(now, &target).map(Answer::Trusting),

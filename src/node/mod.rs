@@ -18,7 +18,7 @@
 //! | `packets` | what goes into them |
 //! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
-//! | `commands`, `decisions`, `views`, `ping` | what the user asks and decides |
+//! | `commands`, `decisions`, `views`, `why`, `ping` | what the user asks and decides |
 //! | `timers`, `publish` | when; what the datapath may know |
 
 mod arrivals;
@@ -48,6 +48,7 @@ mod timers;
 pub mod trust;
 mod trusting;
 mod views;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -77,7 +78,9 @@ use crate::rendezvous::client::Client;
 use crate::wire::introduction::Nonce;
 use crate::wire::{Drop, Drops, Hop, Now};
 
-pub use command::{Answer, Asked, Command, CommandId, Info, PathView, PeerView, Pong, RendezvousView, Status};
+pub use command::{
+    Answer, Asked, Candidacy, Command, CommandId, Info, PathView, PeerView, Pong, RendezvousView, Status, Why,
+};
 pub use error::CommandError;
 pub use output::{Event, Output};
 pub use settings::{Settings, State, WireguardPeer};

@@ -52,7 +52,7 @@ impl Node {
             .ok_or_else(|| CommandError::NotFound(target.clone()))
     }
 
-    fn view(&self, remote: &Remote) -> PeerView {
+    pub(super) fn view(&self, remote: &Remote) -> PeerView {
         let record = remote.key.and_then(|key| self.book.peer(&key));
         let traffic = remote.tunnel.as_ref().map(|t| t.traffic().sample());
         let traffic = traffic.unwrap_or_default();

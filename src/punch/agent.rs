@@ -135,6 +135,11 @@ impl Agent {
         self.together.is_busy() || self.paths.uses(socket)
     }
 
+    /// Whether a direct path is being looked for right now.
+    pub fn is_searching(&self) -> bool {
+        self.session.is_some() && !self.settled() && (self.search.is_shooting() || self.together.is_busy())
+    }
+
     /// What it takes to punch to this peer.
     pub fn tactic(&self) -> Tactic {
         Tactic::between(self.nats.0, self.nats.1)

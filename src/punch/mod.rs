@@ -33,12 +33,14 @@ mod search;
 mod tactic;
 mod together;
 mod watch;
+mod why;
 
 pub use agent::Agent;
 pub use candidates::{MAX_DIRECT, MAX_RELAYED};
 pub use paths::MAX_SEEN;
 pub use remote::{Origin, PathReport, PathState};
 pub use tactic::Tactic;
+pub use why::{Circumstances, Reason};
 
 use crate::wire::Path;
 use crate::wire::control::Punch;

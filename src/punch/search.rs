@@ -63,6 +63,11 @@ impl Search {
         self.started.is_some_and(recent)
     }
 
+    /// Whether a round is under way.
+    pub(super) fn is_shooting(&self) -> bool {
+        matches!(self.phase, Phase::Shooting { .. })
+    }
+
     /// When the round under way, or the last one, started.
     pub(super) fn started(&self) -> Option<Instant> {
         self.started

@@ -51,6 +51,17 @@ impl Tactic {
         }
     }
 
+    /// What people and scripts know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tactic::Plain => "plain",
+            Tactic::Ordered => "ordered",
+            Tactic::Predicted => "predicted",
+            Tactic::Birthday => "birthday",
+            Tactic::Impossible => "impossible",
+        }
+    }
+
     /// Whether it fills a good part of a home gateway's table for a while.
     pub fn is_heavy(self) -> bool {
         self == Tactic::Birthday

@@ -373,11 +373,10 @@ mod tests {
         sides.iter_mut().for_each(|side| side.together.open(start, &side.between));
         for millis in 0..time.as_millis() as u64 {
             let now = start + Duration::from_millis(millis);
-            for index in 0..2 {
+            for (index, side) in sides.iter_mut().enumerate() {
                 let mut steps = Vec::new();
                 let due: Vec<Step> =
                     messages.extract_if(.., |(at, to, _)| *at <= now && *to == index).map(|m| m.2).collect();
-                let side = &mut sides[index];
                 for message in due {
                     match message {
                         Step::Offer(punch) => steps.extend(side.together.offered(now, &side.between, punch)),

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::crank::Call;
 use super::services::Services;
-use super::views;
+use super::{views, why};
 use crate::control::views::{Config, Done, Pending, Setting, Trusted, Waited};
 use crate::control::{Backend, Error, Request};
 use crate::identity::{Hostname, PublicKey, Target, Token};
@@ -95,6 +95,7 @@ impl Calls {
             Answer::Hostname(Some(name)) => done(format!("this node is {name}")),
             Answer::Hostname(None) => done("this node has no hostname".into()),
             Answer::Pong(pong) => json(&views::pong(&pong)),
+            Answer::Why(why) => json(&why::why(&why)),
         }
     }
 
@@ -185,6 +186,7 @@ fn command(request: Request) -> Result<Command, Error> {
         Request::Status => Command::Status,
         Request::Peers => Command::Peers,
         Request::Trusted => Command::Trusted,
+        Request::Why { target } => Command::Why(parse_target(&target)?),
         Request::Find { target } => Command::Find(parse_target(&target)?),
         Request::Handshake { target, reason } => Command::Handshake { target: parse_target(&target)?, reason },
         Request::Approve { target } => Command::Approve(parse_target(&target)?),

@@ -15,6 +15,7 @@ mod readiness;
 mod roster;
 mod services;
 mod views;
+mod why;
 
 use std::sync::Arc;
 

@@ -98,7 +98,7 @@ fn path(path: PathView) -> (PathKind, Option<String>) {
     }
 }
 
-fn millis(time: Duration) -> f64 {
+pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
