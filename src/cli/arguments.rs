@@ -13,6 +13,7 @@ use super::send_file::SendFileArguments;
 use super::send_message::SendMessageArguments;
 use super::subscribe::SubscribeArguments;
 use super::task::TaskAction;
+use super::traceroute::TracerouteArguments;
 
 /// Drives this machine's Pilot node.
 #[derive(Debug, Parser)]
@@ -124,6 +125,8 @@ pub enum Command {
         #[arg(allow_hyphen_values = true)]
         node: String,
     },
+    /// The routers outside the tunnel up to a node's endpoint or the relay, and the node itself
+    Traceroute(TracerouteArguments),
     /// The node behind an overlay address
     Whois {
         /// An overlay IPv6 address

@@ -32,6 +32,7 @@ mod subscribe;
 mod task;
 #[cfg(test)]
 mod tests;
+mod traceroute;
 mod trust;
 mod wait;
 mod whois;
@@ -109,6 +110,7 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Config => config::run(session).await,
         Command::Wait { condition, timeout } => wait::run(session, condition, timeout).await,
         Command::Why { node } => why::run(session, node).await,
+        Command::Traceroute(arguments) => traceroute::run(session, arguments).await,
         Command::Whois { address } => whois::run(session, address).await,
         Command::Publish(arguments) => publish::run(session, arguments).await,
         Command::Request(arguments) => publish::request(session, arguments).await,
