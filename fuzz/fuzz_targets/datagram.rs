@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Datagram::Stun(message)) => {
             let from = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
             let _ = stun::parse_response(message);
-            let _ = stun::respond(message, from, &mut [0; stun::RESPONSE_MAX_LEN]);
+            let _ = stun::respond(message, from, None, &mut [0; stun::RESPONSE_MAX_LEN]);
         }
         _ => {}
     }

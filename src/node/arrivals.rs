@@ -90,7 +90,7 @@ impl Node {
                 self.sampled(now, slot, from, bytes)
             }
             Datagram::Stun(bytes) => {
-                let result = self.client.handle_stun(now, from, bytes);
+                let result = self.client.handle_stun(now, socket, from, bytes);
                 self.drain_client(now);
                 result
             }

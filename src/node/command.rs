@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
 use crate::peer::record::{PeerRecord, PendingRecord};
 use crate::punch::{PathReport, Reason, Tactic};
-use crate::rendezvous::client::Mapping;
 use crate::wire::{Candidate, Drop, Nat};
 
 /// Names a command until its answer; the caller chooses it, different from all that are open.
@@ -132,8 +131,8 @@ pub struct RendezvousView {
 pub struct Status {
     /// How the rendezvous stands.
     pub rendezvous: RendezvousView,
-    /// How our NAT maps.
-    pub mapping: Mapping,
+    /// What is known of our NAT.
+    pub nat: Nat,
     /// What we tell peers about where we are.
     pub candidates: Vec<Candidate>,
     /// Trusted peers.

@@ -1,6 +1,7 @@
 //! What the rendezvous tells: logins, our candidates, envelopes.
 
 use super::output::{Event, Output};
+use super::spares::Owner;
 use super::{Node, derive::Purpose};
 use crate::identity::{Hostname, PublicKey, envelope};
 use crate::rendezvous::client::{self, Notice};
@@ -14,7 +15,9 @@ impl Node {
         while let Some(output) = self.client.poll_output() {
             match output {
                 client::Output::Send(message) => self.outputs.push_back(Output::Link(message)),
-                client::Output::Transmit { to, payload } => self.transmit(Hop::main(to), payload),
+                client::Output::Transmit { socket, to, payload } => self.transmit(Hop::Udp { socket, to }, payload),
+                client::Output::OpenSpares(count) => self.ask_spares(Owner::Nat, count),
+                client::Output::CloseSpares => self.close_spares(self.spares.of(Owner::Nat)),
                 client::Output::Notice(notice) => self.noticed(now, notice),
             }
         }
@@ -50,6 +53,7 @@ impl Node {
     fn gathered(&mut self, now: Now) {
         self.timers.announce_at = None;
         self.is_stale = true;
+        self.me.set_nat(&self.client);
         self.update_ways(now);
         self.event(Event::Candidates);
         self.announce(now);

@@ -9,6 +9,7 @@ use crate::identity::{
 use crate::punch::Families;
 use crate::rendezvous::client::Client;
 use crate::wire::introduction::Introduction;
+use crate::wire::nat::Mapping;
 use crate::wire::{Candidate, CandidateKind, Nat, Path};
 
 /// The most of our own addresses that become candidates.
@@ -83,6 +84,16 @@ impl Me {
         let changed = hosts != self.hosts;
         self.hosts = hosts;
         changed
+    }
+
+    /// Takes what the client found out about our NAT; none where we are seen as we are.
+    pub fn set_nat(&mut self, client: &Client) {
+        self.nat = client.nat();
+        let seen = client.reflexive();
+        let mut v4 = seen.iter().filter(|seen| seen.is_ipv4()).peekable();
+        if v4.peek().is_some() && v4.all(|seen| self.hosts.contains(seen)) {
+            self.nat.mapping = Mapping::None;
+        }
     }
 
     /// The address families that we can send from.

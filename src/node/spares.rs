@@ -50,7 +50,10 @@ impl Node {
         };
         self.spares.open.extend(opened.iter().map(|(socket, _)| (*socket, owner)));
         match owner {
-            Owner::Nat => {}
+            Owner::Nat => {
+                self.client.handle_spares(now, opened);
+                self.drain_client(now);
+            }
             Owner::Peer(slot) => self.prepared(now, slot, opened.iter().map(|(socket, _)| *socket).collect()),
         }
     }

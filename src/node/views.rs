@@ -26,7 +26,7 @@ impl Node {
     pub(super) fn status(&self, now: Now) -> Status {
         Status {
             rendezvous: self.rendezvous_view(now),
-            mapping: self.client.mapping(),
+            nat: self.me.nat,
             candidates: self.me.candidates(&self.client),
             trusted: self.book.peers().count(),
             connected: self.remotes.iter().filter(|(_, r)| r.is_up).count(),

@@ -1,7 +1,9 @@
 //! STUN Binding requests and responses (RFC 8489): what our address looks like from outside.
 //!
 //! Only the Binding method over UDP without credentials: the answer is a hint, which nothing trusts
-//! before a probe inside a tunnel confirmed it. A request is padded so that no answer is ever longer
+//! before a probe inside a tunnel confirmed it. Of RFC 5780 there is what finding out about a NAT takes: a
+//! request may ask for an answer from elsewhere, and an answer may name another address of the server.
+//! A request is padded so that no answer is ever longer
 //! than its request; a server that answered shorter ones could be used to amplify.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +15,7 @@ use super::drops::Drop;
 pub const MAGIC_COOKIE: [u8; 4] = 0x2112_A442_u32.to_be_bytes();
 /// The length in bytes of our requests.
 pub const REQUEST_LEN: usize = 64;
-/// The longest answer in bytes: a header and one IPv6 XOR-MAPPED-ADDRESS.
+/// The longest answer in bytes: a header and one IPv6 address, or two IPv4 addresses.
 pub const RESPONSE_MAX_LEN: usize = HEADER_LEN + 4 + 20;
 
 const HEADER_LEN: usize = 20;
@@ -21,7 +23,11 @@ const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const MAPPED_ADDRESS: u16 = 0x0001;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+const CHANGE_REQUEST: u16 = 0x0003;
 const SOFTWARE: u16 = 0x8022;
+const OTHER_ADDRESS: u16 = 0x802c;
+const CHANGE_IP: u8 = 4;
+const CHANGE_PORT: u8 = 2;
 /// Attributes below this one must be understood, or the message is not (RFC 8489, section 14).
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 /// Fills the request up to [`REQUEST_LEN`]: the text of its SOFTWARE attribute.
@@ -29,6 +35,40 @@ const SOFTWARE_NAME: &[u8; REQUEST_LEN - HEADER_LEN - 4] = b"pilot              
 
 /// Names one request and its answer; random, so that only who saw the request can answer.
 pub type Transaction = [u8; 12];
+
+/// From where an answer is wanted, or is to be sent (RFC 5780, section 7.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// From another address of the server.
+    pub ip: bool,
+    /// From another port of it.
+    pub port: bool,
+}
+
+/// What a server makes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reflection {
+    /// Bytes of the answer.
+    pub len: usize,
+    /// From where it is to be sent; where the server has no such place, it is not sent.
+    pub from: Change,
+}
+
+/// A Binding request of [`REQUEST_LEN`] bytes whose answer is to come from elsewhere.
+pub fn request_from(transaction: Transaction, change: Change) -> Vec<u8> {
+    let mut out = Vec::with_capacity(REQUEST_LEN);
+    push_header(&mut out, BINDING_REQUEST, transaction);
+    let ip = if change.ip { CHANGE_IP } else { 0 };
+    let port = if change.port { CHANGE_PORT } else { 0 };
+    push_attribute(&mut out, CHANGE_REQUEST, &[0, 0, 0, ip | port]);
+    push_attribute(&mut out, SOFTWARE, SOFTWARE_NAME.get(8..).unwrap_or_default());
+    out
+}
+
+/// Whether these bytes are the Binding request of this transaction: ours, that came back to us.
+pub fn is_request(bytes: &[u8], transaction: Transaction) -> bool {
+    Message::parse(bytes).is_ok_and(|message| (message.kind, message.transaction) == (BINDING_REQUEST, transaction))
+}
 
 /// A Binding request of [`REQUEST_LEN`] bytes.
 pub fn request(transaction: Transaction) -> Vec<u8> {
@@ -38,19 +78,30 @@ pub fn request(transaction: Transaction) -> Vec<u8> {
     out
 }
 
-/// Answers a Binding request that came from `from` into `out`, and returns the answer's length.
+/// Answers a Binding request that came from `from` into `out`, and says from where to send it. `other` is another
+/// address of the server that answers, too; an answer names it if it is as short as the request then.
 ///
 /// Everything but a Binding request is refused, and so is a request shorter than its answer, or one
 /// with an attribute that must be understood and is not: silence is the shortest answer. An IPv4
 /// sender that an IPv6 socket shows as a mapped address is told its IPv4 address.
-pub fn respond(request: &[u8], from: SocketAddr, out: &mut [u8]) -> Result<usize, Drop> {
+pub fn respond(
+    request: &[u8],
+    from: SocketAddr,
+    other: Option<SocketAddr>,
+    out: &mut [u8],
+) -> Result<Reflection, Drop> {
     let message = Message::parse(request)?;
     if message.kind != BINDING_REQUEST {
         return Err(Drop::MalformedStun);
     }
+    let mut change = Change::default();
     for attribute in message.attributes() {
-        if attribute?.0 < COMPREHENSION_OPTIONAL {
-            return Err(Drop::MalformedStun);
+        match attribute? {
+            (CHANGE_REQUEST, [_, _, _, flags]) => {
+                change = Change { ip: flags & CHANGE_IP != 0, port: flags & CHANGE_PORT != 0 };
+            }
+            (..COMPREHENSION_OPTIONAL, _) => return Err(Drop::MalformedStun),
+            _ => {}
         }
     }
     let mut answer = Vec::with_capacity(RESPONSE_MAX_LEN);
@@ -61,8 +112,19 @@ pub fn respond(request: &[u8], from: SocketAddr, out: &mut [u8]) -> Result<usize
     if answer.len() > request.len() {
         return Err(Drop::StunShort);
     }
+    let most = request.len().min(RESPONSE_MAX_LEN);
+    if let Some(other) = other.map(encode_address).filter(|value| answer.len() + 4 + value.len() <= most) {
+        push_attribute(&mut answer, OTHER_ADDRESS, &other);
+    }
     out.get_mut(..answer.len()).ok_or(Drop::Oversized)?.copy_from_slice(&answer);
-    Ok(answer.len())
+    Ok(Reflection { len: answer.len(), from: change })
+}
+
+/// The other address of the server that an answer names, if it names one.
+pub fn other_address(response: &[u8]) -> Option<SocketAddr> {
+    let message = Message::parse(response).ok()?;
+    let mut found = message.attributes().filter_map(Result::ok).filter(|(kind, _)| *kind == OTHER_ADDRESS);
+    decode_address(found.next()?.1)
 }
 
 /// Reads a Binding success response: which request it answers, and the endpoint that the server saw.

@@ -170,7 +170,7 @@ impl Server {
     ) -> Option<(u16, SocketAddr, Vec<u8>)> {
         let running = self.running.as_mut()?;
         let mut answer = [0; 128];
-        if let Ok(length) = stun::respond(&datagram, from, &mut answer) {
+        if let Ok(stun::Reflection { len: length, .. }) = stun::respond(&datagram, from, None, &mut answer) {
             assert!(length <= datagram.len(), "STUN amplifies");
             return Some((port, from, answer[..length].to_vec()));
         }

@@ -3,7 +3,7 @@
 //! Comes in: datagrams. Goes out: at most one datagram for each, never longer, or a counted drop.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::rendezvous::bucket::Rate;
 use crate::rendezvous::relay::{Endpoint, Relay};
-use crate::wire::{Datagram, Drop, Drops, classify, stun};
+use crate::wire::stun::{self, Change};
+use crate::wire::{Datagram, Drop, Drops, classify};
 
 /// The largest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
@@ -88,11 +89,34 @@ impl Forwarding {
 
     fn reflect(&self, port: Port, from: SocketAddr, request: &[u8]) {
         let mut answer = [0; stun::RESPONSE_MAX_LEN];
-        let done = stun::respond(request, from, &mut answer).and_then(|len| {
-            let answer = answer.get(..len).ok_or(Drop::Oversized)?;
-            self.send(port, from, answer)
+        let other = self.elsewhere(port, Change { ip: true, port: true });
+        let address = other.and_then(|other| self.socket(other)?.local_addr().ok());
+        let done = stun::respond(request, from, address, &mut answer).and_then(|reflection| {
+            let answer = answer.get(..reflection.len).ok_or(Drop::Oversized)?;
+            let source = self.elsewhere(port, reflection.from).ok_or(Drop::MalformedStun)?;
+            self.send(source, from, answer)
         });
         self.count_stun(done);
+    }
+
+    /// The socket from which an answer is wanted; none if there is no other address of the same family to send from.
+    fn elsewhere(&self, port: Port, change: Change) -> Option<Port> {
+        let (Port::Relay(index) | Port::Reflector(index)) = port;
+        let index = if change.ip { self.other_address(index)? } else { index };
+        Some(match (port, change.port) {
+            (Port::Relay(_), false) | (Port::Reflector(_), true) => Port::Relay(index),
+            (Port::Relay(_), true) | (Port::Reflector(_), false) => Port::Reflector(index),
+        })
+    }
+
+    /// The place of another address that we listen on, of the same family; the sockets on all addresses are none.
+    fn other_address(&self, index: usize) -> Option<usize> {
+        let address = |index: usize| Some(self.relays.get(index)?.local_addr().ok()?.ip());
+        let ours = address(index).filter(|ip| !ip.is_unspecified())?;
+        let is_other = |ip: IpAddr| ip != ours && ip.is_ipv4() == ours.is_ipv4() && !ip.is_unspecified();
+        (1..self.relays.len())
+            .map(|step| (index + step) % self.relays.len())
+            .find(|other| address(*other).is_some_and(is_other))
     }
 
     fn count_stun(&self, done: Result<(), Drop>) {

@@ -13,7 +13,6 @@ use crate::identity::{Address, Hostname, NodeId, PublicKey, Target, Token};
 use crate::node;
 use crate::node::{PathView, PeerView};
 use crate::peer::record::{PeerRecord, PendingRecord, Via};
-use crate::rendezvous::client::Mapping;
 
 pub fn info(info: &node::Info, facts: &Facts) -> Info {
     Info {
@@ -48,7 +47,7 @@ pub fn status(status: &node::Status, facts: &Facts, services: Value) -> Value {
     let candidates: Vec<String> = status.candidates.iter().map(ToString::to_string).collect();
     json!({
         "rendezvous": rendezvous(&status.rendezvous, facts),
-        "nat_mapping": mapping(status.mapping),
+        "nat": super::why::nat(status.nat),
         "candidates": candidates,
         "peers": { "trusted": status.trusted, "connected": status.connected },
         "trust": { "pending": status.pending, "asked": status.requests, "invites": status.invites },
@@ -58,14 +57,6 @@ pub fn status(status: &node::Status, facts: &Facts, services: Value) -> Value {
         "services": services,
         "drops": drops,
     })
-}
-
-fn mapping(mapping: Mapping) -> &'static str {
-    match mapping {
-        Mapping::Unknown => "unknown",
-        Mapping::EndpointIndependent => "endpoint-independent",
-        Mapping::PerDestination => "per-destination",
-    }
 }
 
 pub fn peers(peers: &[PeerView]) -> Peers {

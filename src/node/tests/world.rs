@@ -414,7 +414,7 @@ impl World {
 
     fn serve_udp(&mut self, from: SocketAddr, to: SocketAddr, mut payload: Vec<u8>) {
         let mut out = [0; 100];
-        if let Ok(len) = stun::respond(&payload, from, &mut out) {
+        if let Ok(stun::Reflection { len, .. }) = stun::respond(&payload, from, None, &mut out) {
             let payload = out[..len].to_vec();
             return self.post(Delivery::Datagram { from: to, to: from, payload });
         }

@@ -7,6 +7,7 @@
 //!
 //! Messages are kept while the link is down, up to [`MAX_UNSENT`], and sent at the next login.
 
+mod behaviour;
 mod binding;
 mod gather;
 mod messages;
@@ -25,16 +26,18 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::LinkEvent;
 use crate::identity::{Hostname, Network};
+use crate::wire::nat::Mapping;
+use crate::wire::path::MAIN;
 use crate::wire::relay::Frame;
 use crate::wire::rendezvous::{self as message, ClientMessage, Hello};
-use crate::wire::{Drop, Now, RelayAddress, RelayCredential};
+use crate::wire::{Drop, Nat, Now, RelayAddress, RelayCredential};
 
+use behaviour::{Behaviour, SOCKETS};
 use binding::Binding;
 use gather::Gather;
 use reflexive::Reflexive;
 
 pub use output::{Notice, Output, State};
-pub use reflexive::Mapping;
 
 /// The most messages that wait for a login; the newest is refused beyond.
 pub const MAX_UNSENT: usize = 1024;
@@ -58,6 +61,11 @@ pub struct Client {
     binding: Binding,
     reflexive: Reflexive,
     gather: Gather,
+    behaviour: Behaviour,
+    /// Whether a run was planned since the network changed.
+    is_studied: bool,
+    mapping: Mapping,
+    rng: ChaCha20Rng,
     outputs: VecDeque<Output>,
 }
 
@@ -74,8 +82,12 @@ impl Client {
             recent: VecDeque::new(),
             last_request: 0,
             binding: Binding::new(rng.next_u32()),
-            reflexive: Reflexive::new(rng),
+            reflexive: Reflexive::new(ChaCha20Rng::seed_from_u64(rng.next_u64())),
             gather: Gather::default(),
+            behaviour: Behaviour::new(),
+            is_studied: false,
+            mapping: Mapping::Unknown,
+            rng,
             outputs: VecDeque::new(),
         }
     }
@@ -110,9 +122,31 @@ impl Client {
         self.reflexive.server()
     }
 
-    /// How our NAT maps, as far as two ports of one server can tell (RFC 4787, section 4.1).
-    pub fn mapping(&self) -> Mapping {
-        self.reflexive.mapping()
+    /// What is known of our NAT.
+    pub fn nat(&self) -> Nat {
+        let mapping = self.reflexive.mapping();
+        let found = self.behaviour.findings();
+        let is_stable = mapping == Mapping::EndpointIndependent;
+        Nat {
+            mapping,
+            filtering: found.filtering,
+            ports: found.ports,
+            hairpin: found.hairpin,
+            // Where each destination has its own mapping, another port says nothing.
+            poisonable: found.is_moved.filter(|_| is_stable),
+        }
+    }
+
+    /// Asks these STUN servers, too.
+    pub fn set_stun(&mut self, servers: &[SocketAddr]) {
+        self.reflexive.set_extra(servers);
+    }
+
+    /// Takes the spare sockets that were asked for, by number and local port.
+    pub fn handle_spares(&mut self, now: Now, sockets: &[(u16, u16)]) {
+        let targets = self.reflexive.targets();
+        self.behaviour.begin(now.monotonic, targets, sockets, &mut self.rng);
+        self.settle(now.monotonic);
     }
 
     /// Takes what the link reports; a message that does not parse is a counted drop.
@@ -131,11 +165,15 @@ impl Client {
         Ok(())
     }
 
-    /// Takes a STUN message that arrived from `from`.
-    pub fn handle_stun(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
-        self.reflexive.handle_response(from, bytes)?;
+    /// Takes a STUN message that arrived at one of our sockets.
+    pub fn handle_stun(&mut self, now: Now, socket: u16, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        let result = match self.behaviour.handle(socket, from, bytes) {
+            true => Ok(()),
+            false if socket == MAIN => self.reflexive.handle_response(from, bytes),
+            false => Err(Drop::Unexpected),
+        };
         self.settle(now.monotonic);
-        Ok(())
+        result
     }
 
     /// Takes a relay frame that no tunnel wanted: only Bound frames of our relay are.
@@ -152,6 +190,7 @@ impl Client {
     pub fn network_changed(&mut self, now: Now) {
         self.binding.restart(now.monotonic);
         self.reflexive.restart(now.monotonic);
+        self.is_studied = false;
         if self.state == State::LoggedIn {
             self.gather.start(now.monotonic);
         }
@@ -168,7 +207,8 @@ impl Client {
         let binding = self.binding.due().map(|at| (at, "relay binding"));
         let reflexive = self.reflexive.due().map(|at| (at, "STUN"));
         let gather = self.gather.due().map(|at| (at, "gathering candidates"));
-        [binding, reflexive, gather].into_iter().flatten().min()
+        let behaviour = self.behaviour.due().map(|at| (at, "the NAT's behaviour"));
+        [binding, reflexive, gather, behaviour].into_iter().flatten().min()
     }
 
     /// What to do next; none when everything is done.
@@ -260,16 +300,37 @@ impl Client {
         self.outputs.push_back(Output::Notice(notice));
     }
 
+    /// Finds out how our NAT behaves, once the server's ports have answered, and again when it maps in another way.
+    fn study(&mut self, now: Instant) {
+        let mapping = self.reflexive.mapping();
+        let is_another = std::mem::replace(&mut self.mapping, mapping) != mapping;
+        if (!self.is_studied || is_another) && self.reflexive.is_complete() && self.reflexive.targets().is_some() {
+            self.is_studied = true;
+            self.behaviour.restart(now);
+        }
+        let was_busy = !self.behaviour.is_idle();
+        if self.behaviour.wants_sockets(now) {
+            self.outputs.push_back(Output::OpenSpares(SOCKETS));
+        }
+        while let Some((socket, to, payload)) = self.behaviour.poll_transmit(now, &mut self.rng) {
+            self.outputs.push_back(Output::Transmit { socket, to, payload });
+        }
+        if was_busy && self.behaviour.is_idle() {
+            self.outputs.push_back(Output::CloseSpares);
+        }
+    }
+
     /// Sends what is due at the server's UDP ports, and says when candidates are known or changed.
     fn settle(&mut self, now: Instant) {
         while let Some((to, payload)) = self.binding.poll_transmit(now) {
-            self.outputs.push_back(Output::Transmit { to, payload });
+            self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
         }
         while let Some((to, payload)) = self.reflexive.poll_transmit(now) {
-            self.outputs.push_back(Output::Transmit { to, payload });
+            self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
         }
+        self.study(now);
         let is_complete = self.binding.address().is_some() && self.reflexive.is_complete();
-        let changed = self.binding.take_changed() | self.reflexive.take_changed();
+        let changed = self.binding.take_changed() | self.reflexive.take_changed() | self.behaviour.take_changed();
         if let Some(notice) = self.gather.step(now, is_complete, changed) {
             self.outputs.push_back(Output::Notice(notice));
         }

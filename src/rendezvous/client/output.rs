@@ -10,9 +10,15 @@ use crate::wire::rendezvous::ClientMessage;
 pub enum Output {
     /// Give this to the link.
     Send(ClientMessage),
-    /// Send this datagram from the node's socket.
+    /// Open so many spare sockets, and give them with [`super::Client::handle_spares`].
+    OpenSpares(u16),
+    /// Close them.
+    CloseSpares,
+    /// Send this datagram from one of the node's sockets.
     Transmit {
-        /// A UDP port of the server.
+        /// Which: the main one, or one of the spare ones.
+        socket: u16,
+        /// A UDP port of a server.
         to: SocketAddr,
         /// A STUN request or a Bind.
         payload: Vec<u8>,
@@ -39,7 +45,7 @@ pub enum Notice {
     /// Our relay binding or our reflexive endpoints are known as far as they will be soon: introduce
     /// the node now. Once after each login and each change of network.
     Gathered,
-    /// They changed later: tell those who know the former.
+    /// They, or what is known of our NAT, changed later: tell those who know the former.
     Changed,
     /// An envelope for us, unopened.
     Delivered {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
 
+use super::behaviour::Targets;
 use crate::wire::Drop;
+use crate::wire::nat::Mapping;
 use crate::wire::stun::{self, Transaction};
 
 /// Between the starts of two rounds.
@@ -19,28 +21,24 @@ const ROUND: Duration = Duration::from_secs(25);
 const RETRIES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 /// The most ports that are asked: two of each of four addresses.
 const MAX_SERVERS: usize = 8;
-
-/// How our NAT maps one socket towards different destinations (RFC 4787, section 4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mapping {
-    /// No two ports have answered yet.
-    Unknown,
-    /// The same endpoint towards every destination, or no NAT at all: punching works.
-    EndpointIndependent,
-    /// Another endpoint for each destination: what STUN saw, peers cannot use.
-    PerDestination,
-}
+/// The most other servers, and addresses that servers name, that are asked beside.
+const MAX_OTHERS: usize = 8;
 
 /// Asks the server's ports and keeps what they saw.
 pub(super) struct Reflexive {
     rng: ChaCha20Rng,
     asked: BTreeMap<SocketAddr, Asked>,
+    /// Servers that the user named.
+    extra: Vec<SocketAddr>,
     next_round: Option<Instant>,
+    /// When the last round started.
+    started: Option<Instant>,
     changed: bool,
 }
 
 #[derive(Default)]
 struct Asked {
+    whose: Whose,
     transaction: Transaction,
     /// Requests of this round.
     sent: usize,
@@ -49,16 +47,37 @@ struct Asked {
     seen: Option<SocketAddr>,
 }
 
+/// Which server a port belongs to.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Whose {
+    /// The rendezvous, at the address by which we reach it.
+    #[default]
+    Rendezvous,
+    /// The rendezvous, at another address that it named.
+    Named,
+    /// Somebody else's.
+    Extra,
+}
+
 impl Reflexive {
     pub fn new(rng: ChaCha20Rng) -> Reflexive {
-        Reflexive { rng, asked: BTreeMap::new(), next_round: None, changed: false }
+        Reflexive { rng, asked: BTreeMap::new(), extra: Vec::new(), next_round: None, started: None, changed: false }
+    }
+
+    /// Asks these servers, too, from the next round on.
+    pub fn set_extra(&mut self, servers: &[SocketAddr]) {
+        self.extra = servers.iter().copied().take(MAX_OTHERS).collect();
     }
 
     /// Asks these ports from now on; what those that stay have seen is kept.
     pub fn set_servers(&mut self, now: Instant, servers: Vec<SocketAddr>) {
         let mut former = std::mem::take(&mut self.asked);
         for server in servers.into_iter().take(MAX_SERVERS) {
-            self.asked.insert(server, former.remove(&server).unwrap_or_default());
+            self.asked.insert(server, Asked { whose: Whose::Rendezvous, ..former.remove(&server).unwrap_or_default() });
+        }
+        for server in &self.extra {
+            let asked = Asked { whose: Whose::Extra, ..former.remove(server).unwrap_or_default() };
+            self.asked.entry(*server).or_insert(asked);
         }
         self.changed |= former.values().any(|asked| asked.seen.is_some());
         self.start_round(now);
@@ -72,10 +91,11 @@ impl Reflexive {
         self.start_round(now);
     }
 
-    /// The endpoints seen, each once, in the order of the ports that saw them.
+    /// The endpoints seen, each once, in the order of the ports that saw them; the rendezvous' own come first.
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         let mut endpoints = Vec::new();
-        for seen in self.asked.values().filter_map(|asked| asked.seen) {
+        let by = |own: bool| self.asked.values().filter(move |asked| (asked.whose == Whose::Rendezvous) == own);
+        for seen in by(true).chain(by(false)).filter_map(|asked| asked.seen) {
             if !endpoints.contains(&seen) {
                 endpoints.push(seen);
             }
@@ -88,33 +108,37 @@ impl Reflexive {
         self.asked.iter().find(|(server, asked)| server.is_ipv4() && asked.seen.is_some()).map(|(server, _)| *server)
     }
 
-    /// Compares what different ports of one address saw; IPv4 decides where it is there, for IPv6 is
-    /// seldom translated.
+    /// Compares what different ports and addresses saw over IPv4.
     pub fn mapping(&self) -> Mapping {
-        match self.mapping_of(SocketAddr::is_ipv4) {
-            Mapping::Unknown => self.mapping_of(SocketAddr::is_ipv6),
-            known => known,
+        let seen: Vec<_> = self.asked.iter().filter_map(|(server, asked)| Some((*server, asked.seen?))).collect();
+        let seen: Vec<_> = seen.into_iter().filter(|(server, _)| server.is_ipv4()).collect();
+        let pairs =
+            || seen.iter().enumerate().flat_map(|(n, one)| seen.iter().skip(n + 1).map(move |other| (one, other)));
+        let differ = |same_address: bool| {
+            let mut comparable = pairs().filter(|(one, other)| (one.0.ip() == other.0.ip()) == same_address);
+            comparable.any(|(one, other)| one.1 != other.1)
+        };
+        match seen.len() {
+            0 | 1 => Mapping::Unknown,
+            _ if differ(true) => Mapping::AddressAndPortDependent,
+            _ if differ(false) => Mapping::AddressDependent,
+            _ => Mapping::EndpointIndependent,
         }
     }
 
-    fn mapping_of(&self, family: fn(&SocketAddr) -> bool) -> Mapping {
-        let seen: Vec<_> = self
-            .asked
-            .iter()
-            .filter(|(server, _)| family(server))
-            .filter_map(|(server, asked)| Some((server.ip(), asked.seen?)))
-            .collect();
-        let mut mapping = Mapping::Unknown;
-        for pair in seen.windows(2) {
-            match pair {
-                [(a, first), (b, second)] if a == b && first != second => {
-                    return Mapping::PerDestination;
-                }
-                [(a, _), (b, _)] if a == b => mapping = Mapping::EndpointIndependent,
-                _ => {}
-            }
-        }
-        mapping
+    /// Whom to ask about our NAT's behaviour: two ports of one address of the rendezvous that answered over IPv4.
+    pub fn targets(&self) -> Option<Targets> {
+        let answered = |whose: Whose| {
+            let of = move |(server, asked): (&SocketAddr, &Asked)| {
+                Some((*server, asked.seen?)).filter(|_| asked.whose == whose && server.is_ipv4())
+            };
+            self.asked.iter().filter_map(of)
+        };
+        let (server, ours) = answered(Whose::Rendezvous).next()?;
+        let (other_port, _) =
+            answered(Whose::Rendezvous).find(|(other, _)| other.ip() == server.ip() && *other != server)?;
+        let has_other_address = answered(Whose::Named).any(|(other, _)| other.ip() != server.ip());
+        Some(Targets { server, other_port, has_other_address, ours })
     }
 
     /// Whether every port has answered, or will not in this round.
@@ -161,11 +185,29 @@ impl Reflexive {
         asked.due = None;
         self.changed |= asked.seen != Some(seen);
         asked.seen = Some(seen);
+        if asked.whose == Whose::Rendezvous {
+            self.named(from, stun::other_address(bytes));
+        }
         Ok(())
+    }
+
+    /// The rendezvous names another address of its own: it is asked from now on.
+    fn named(&mut self, server: SocketAddr, other: Option<SocketAddr>) {
+        let others = self.asked.values().filter(|asked| asked.whose != Whose::Rendezvous).count();
+        let is_usable = |other: &SocketAddr| other.ip() != server.ip() && other.is_ipv4() && other.port() != 0;
+        let Some(other) = other.filter(is_usable).filter(|_| others < MAX_OTHERS) else {
+            return;
+        };
+        let mut transaction = Transaction::default();
+        self.rng.fill_bytes(&mut transaction);
+        // Due at once: any time that has passed is.
+        let asked = Asked { whose: Whose::Named, transaction, sent: 0, due: self.started, seen: None };
+        self.asked.entry(other).or_insert(asked);
     }
 
     fn start_round(&mut self, now: Instant) {
         self.next_round = (!self.asked.is_empty()).then_some(now + ROUND);
+        self.started = Some(now);
         for asked in self.asked.values_mut() {
             self.rng.fill_bytes(&mut asked.transaction);
             asked.sent = 0;

@@ -1,6 +1,7 @@
 //! The client against a server played by the test.
 
 use super::*;
+use crate::wire::path::MAIN;
 use crate::wire::relay;
 use crate::wire::rendezvous::{Delivered, HostnameSet, ServerMessage, Welcome, client_message};
 use crate::wire::stun;
@@ -49,7 +50,8 @@ fn drain(client: &mut Client) -> Out {
     while let Some(output) = client.poll_output() {
         match output {
             Output::Send(message) => out.sent.extend(message.body),
-            Output::Transmit { to, payload } => out.transmitted.push((to, payload)),
+            Output::OpenSpares(_) | Output::CloseSpares => {}
+            Output::Transmit { to, payload, .. } => out.transmitted.push((to, payload)),
             Output::Notice(notice) => out.notices.push(notice),
         }
     }
@@ -61,8 +63,8 @@ fn answer(client: &mut Client, now: Now, out: &Out, outside: [&str; 2], relay: S
     for (to, payload) in &out.transmitted {
         let mut answer = [0; 100];
         let seen = endpoint(outside[usize::from(to.port() != 9001)]);
-        if let Ok(len) = stun::respond(payload, seen, &mut answer) {
-            client.handle_stun(now, *to, &answer[..len]).unwrap();
+        if let Ok(stun::Reflection { len, .. }) = stun::respond(payload, seen, None, &mut answer) {
+            client.handle_stun(now, MAIN, *to, &answer[..len]).unwrap();
         } else if let Ok(Frame::Bind(bind)) = Frame::parse(payload)
             && *to == relay
         {
@@ -104,13 +106,13 @@ fn hello_first_then_gathering_then_one_word_that_it_is_done() {
     assert_eq!(out.notices, [Notice::Gathered]);
     assert_eq!(client.reflexive(), [endpoint(SAME[0])]);
     assert_eq!(client.relay_address().unwrap().allocation.0, 77);
-    assert_eq!(client.mapping(), Mapping::EndpointIndependent);
+    assert_eq!(client.nat().mapping, Mapping::EndpointIndependent);
 }
 
 #[test]
 fn two_ports_that_see_different_endpoints_show_a_mapping_per_destination() {
     let client = logged_in(start(), OTHER);
-    assert_eq!(client.mapping(), Mapping::PerDestination);
+    assert_eq!(client.nat().mapping, Mapping::AddressAndPortDependent);
     assert_eq!(client.reflexive().len(), 2);
 }
 
@@ -125,7 +127,7 @@ fn a_silent_server_is_not_waited_for() {
     client.handle_timeout(later);
     assert_eq!(drain(&mut client).notices, [Notice::Gathered]);
     assert_eq!(client.relay_address(), None);
-    assert_eq!(client.mapping(), Mapping::Unknown);
+    assert_eq!(client.nat().mapping, Mapping::Unknown);
 }
 
 #[test]
@@ -166,8 +168,8 @@ fn answers_that_were_not_asked_for_count_for_nothing() {
     assert_eq!(client.handle_relay(later, right, &bound), Ok(()));
     assert_eq!(client.handle_relay(later, right, &bound), Err(Drop::Unexpected));
     let mut answer = [0; 100];
-    let len = stun::respond(&stun::request([9; 12]), wrong, &mut answer).unwrap();
-    assert_eq!(client.handle_stun(later, right, &answer[..len]), Err(Drop::Unexpected));
+    let len = stun::respond(&stun::request([9; 12]), wrong, None, &mut answer).unwrap().len;
+    assert_eq!(client.handle_stun(later, MAIN, right, &answer[..len]), Err(Drop::Unexpected));
     assert_eq!(client.reflexive(), [endpoint(SAME[0])]);
 }
 

@@ -5,7 +5,7 @@ const TRANSACTION: Transaction = *b"transaction!";
 
 fn answer(request: &[u8], from: SocketAddr) -> Result<Vec<u8>, Drop> {
     let mut out = [0; RESPONSE_MAX_LEN];
-    respond(request, from, &mut out).map(|len| out[..len].to_vec())
+    respond(request, from, None, &mut out).map(|reflection| out[..reflection.len].to_vec())
 }
 
 fn endpoint(text: &str) -> SocketAddr {
@@ -58,7 +58,7 @@ fn a_short_request_gets_no_answer() {
 
 #[test]
 fn a_short_buffer_is_no_panic() {
-    let result = respond(&request(TRANSACTION), endpoint("192.0.2.7:1"), &mut [0; 8]);
+    let result = respond(&request(TRANSACTION), endpoint("192.0.2.7:1"), None, &mut [0; 8]);
     assert_eq!(result, Err(Drop::Oversized));
 }
 
@@ -134,5 +134,38 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let _ = parse_response(&bytes);
         let _ = answer(&bytes, endpoint("192.0.2.7:40000"));
+    }
+}
+
+#[test]
+fn an_answer_from_elsewhere_is_asked_for_and_another_address_is_named() {
+    let from = endpoint("192.0.2.7:40000");
+    let other = endpoint("192.0.2.200:9002");
+    for change in [Change { ip: true, port: true }, Change { ip: false, port: true }, Change::default()] {
+        let request = request_from(TRANSACTION, change);
+        assert_eq!(request.len(), REQUEST_LEN);
+        let mut out = [0; RESPONSE_MAX_LEN];
+        let reflection = respond(&request, from, Some(other), &mut out).unwrap();
+        assert_eq!(reflection.from, change);
+        let response = &out[..reflection.len];
+        assert_eq!((parse_response(response), other_address(response)), (Ok((TRANSACTION, from)), Some(other)));
+    }
+    assert!(is_request(&request(TRANSACTION), TRANSACTION));
+    assert!(!is_request(&request([0; 12]), TRANSACTION));
+}
+
+#[test]
+fn another_address_never_makes_the_answer_longer_than_the_request() {
+    let other = Some(endpoint("192.0.2.200:9002"));
+    for from in ["192.0.2.7:1", "[2001:db8::7]:1"].map(endpoint) {
+        let full = request(TRANSACTION);
+        for len in (HEADER_LEN + 4..=full.len()).step_by(4) {
+            let mut message = Vec::new();
+            push_header(&mut message, BINDING_REQUEST, TRANSACTION);
+            push_attribute(&mut message, SOFTWARE, &vec![b' '; len - HEADER_LEN - 4]);
+            let mut out = [0; RESPONSE_MAX_LEN];
+            let answered = respond(&message, from, other, &mut out).map_or(0, |reflection| reflection.len);
+            assert!(answered <= message.len());
+        }
     }
 }
