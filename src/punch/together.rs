@@ -22,6 +22,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::tactic::{Aim, Tactic};
 use crate::wire::control::Punch;
+use crate::wire::nat::Ports;
 use crate::wire::{Nat, Path};
 
 /// Ports tried at random in one attempt.
@@ -45,6 +46,8 @@ const HEAVY_PAUSES: [u64; 5] = [40, 60, 120, 300, 600];
 /// What the plain search has to itself: a moment, or a whole round where it should be enough.
 const HEAD_START: Duration = Duration::from_millis(250);
 const WHOLE_ROUND: Duration = Duration::from_secs(7);
+/// How long it takes at most to find out how a NAT chooses ports: a guess would cost its owner more.
+const STUDY: Duration = Duration::from_secs(2);
 /// Where the pauses begin for those who should not need this.
 const UNLIKELY: usize = 3;
 /// The least time between two heavy attempts: an entry that nothing answers lives 30 s on Linux.
@@ -137,7 +140,13 @@ impl Together {
     pub fn open(&mut self, now: Instant, between: &Between) {
         let is_plain = Tactic::between(between.ours, between.theirs) == Tactic::Plain;
         self.attempts = if is_plain { UNLIKELY } else { 0 };
-        self.next = Some(now + if is_plain { WHOLE_ROUND } else { HEAD_START });
+        let is_unknown = |nat: Nat| nat.is_symmetric() && nat.ports == Ports::Unknown;
+        let pause = match is_plain {
+            true => WHOLE_ROUND,
+            false if is_unknown(between.ours) || is_unknown(between.theirs) => STUDY,
+            false => HEAD_START,
+        };
+        self.next = Some(now + pause);
     }
 
     /// Ends whatever goes on; gives whether sockets are to be released.
@@ -326,7 +335,7 @@ impl Fire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::nat::{Filtering, Mapping, Ports};
+    use crate::wire::nat::{Filtering, Mapping};
 
     fn stable() -> Nat {
         let filtering = Filtering::AddressAndPortDependent;
