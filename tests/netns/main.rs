@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod inbox;
 mod lab;
+mod probe;
 mod silence;
 mod soak;
 mod wireguard;
