@@ -9,7 +9,7 @@ TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
               miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack
 
-.PHONY: up down demo test soak sim-long lint tools test-tools build bench-events
+.PHONY: up down demo test soak nat-matrix sim-long lint tools test-tools build bench-events
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -41,6 +41,10 @@ test: test-tools $(VENV)/ready
 soak: test-tools
 	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes
 	PILOT_CRASH_ROUNDS=200 $(CARGO) test --test netns -- --test-threads=1 --nocapture acknowledged_messages
+
+## nat-matrix: every pair of networks, some half an hour (root); PILOT_MATRIX=WORD for rows with the word, PILOT_MATRIX_ROUNDS=N
+nat-matrix: test-tools
+	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored the_whole_matrix
 
 ## bench-events: events and inbox beside nats-server and redis, some 20 minutes (root); BENCH="veth --quick" for a part
 bench-events:

@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod inbox;
 mod lab;
+mod matrix;
 mod probe;
 mod silence;
 mod soak;

@@ -1,5 +1,8 @@
 //! What stands between a home, or a carrier's customers, and the segment above: built, watched, rebooted, moved.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use super::internet::Plugged;
 use super::{Host, Lab, Nat, Segment, nft, sh};
 
@@ -175,8 +178,20 @@ impl Gateway {
     }
 }
 
+/// Watches a gateway's table until it is `over`, and gives the most UDP flows that were open at once.
+pub fn peak_of_flows(gateway: &Gateway, over: &AtomicBool) -> usize {
+    gateway.host().enter(|| {
+        let mut peak = 0;
+        while !over.load(Ordering::Relaxed) {
+            peak = peak.max(read_flows());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        peak
+    })
+}
+
 /// The UDP flows of the namespace that this thread lives in; reading the table leaves out what has expired.
-pub(super) fn read_flows() -> usize {
+fn read_flows() -> usize {
     let table = std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default();
     table.lines().filter(|line| line.contains(" udp ")).count()
 }

@@ -19,6 +19,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether it has IPv4.
+    pub fn has_ipv4(&self) -> bool {
+        !self.ip.contains(':')
+    }
+
     /// A command that runs on this host.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use agents::Agents;
-pub use gateway::{Gateway, Options};
+pub use gateway::{Gateway, Options, peak_of_flows};
 pub use homes::TwoHomes;
 pub use host::Host;
 pub use internet::{Lab, Segment, is_public};

@@ -125,6 +125,14 @@ impl Node {
         }
     }
 
+    /// What `pilotctl --json` says, where the daemon answers and the verb succeeds.
+    pub fn look(&self, arguments: &[&str]) -> Option<Value> {
+        let out = ctl_command(&self.host, &self.socket).arg("--json").args(arguments).output().ok()?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let answer: Value = serde_json::from_str(text.lines().last()?).ok()?;
+        (out.status.success() && answer["status"] == "ok").then(|| answer["data"].clone())
+    }
+
     /// What this node says of the peer `other`.
     pub fn peer(&self, other: &Node) -> Value {
         let data = self.ctl(&["peers"]);
@@ -134,7 +142,12 @@ impl Node {
 
     /// Whether the kernel's ping over the overlay is answered within a second.
     pub fn pings(&self, other: &Node) -> bool {
-        self.host.try_run(&format!("ping -6 -c1 -W1 -n {}", other.ipv6))
+        self.pings_within(other, 1.0)
+    }
+
+    /// Whether the kernel's ping over the overlay is answered within so many seconds.
+    pub fn pings_within(&self, other: &Node, seconds: f64) -> bool {
+        self.host.try_run(&format!("ping -6 -c1 -W{seconds} -n {}", other.ipv6))
     }
 
     /// A shell line as a user of this node types it: our programs in PATH, the node's socket in the environment.
