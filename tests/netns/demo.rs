@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod lab;
 
 use lab::{Nat, TwoHomes, output};

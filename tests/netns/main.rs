@@ -9,6 +9,7 @@ mod connect;
 mod drivers;
 mod events;
 mod faults;
+mod first_reply;
 mod inbox;
 mod lab;
 mod matrix;

@@ -149,7 +149,7 @@ impl Lab {
         self.host_at(name, segment, octet)
     }
 
-    fn host_at(&mut self, name: &str, segment: &Segment, octet: u8) -> Host {
+    pub(super) fn host_at(&mut self, name: &str, segment: &Segment, octet: u8) -> Host {
         let namespace = self.namespace(name);
         let plugged = self.plug(&namespace, if segment.routed { "eth0" } else { "wan" }, segment, octet);
         let ip = plugged.v4.or(plugged.v6.clone()).expect("a segment has a family");
@@ -169,6 +169,13 @@ impl Lab {
         self.host_at(name, &lan, octet)
     }
 
+    /// Pulls a host's cable and plugs it in elsewhere, under another address, as somebody who walks to another network.
+    pub fn move_host(&mut self, host: &Host, segment: &Segment) {
+        sh(&format!("ip -n {} link del eth0", host.namespace));
+        let octet = self.next(segment);
+        self.plug(&host.namespace, "eth0", segment, octet);
+    }
+
     /// The gateway of the home `home`.
     pub fn gateway_of(&self, home: &str) -> &Gateway {
         self.gateways.get(home).expect("the home was made")
@@ -176,11 +183,6 @@ impl Lab {
 
     pub(super) fn remember(&mut self, home: &str, gateway: Gateway) {
         self.gateways.insert(home.to_owned(), gateway);
-    }
-
-    /// Every gateway that was made, with the name of its home.
-    pub fn gateways(&self) -> impl Iterator<Item = (&str, &Gateway)> {
-        self.gateways.iter().map(|(name, gateway)| (name.as_str(), gateway))
     }
 
     /// A word that no other lab on this machine uses.

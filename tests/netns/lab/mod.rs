@@ -5,6 +5,7 @@
 //! kinds of networks that users sit on, and the other files what runs on a machine.
 
 mod agents;
+mod delay;
 mod gateway;
 mod homes;
 mod host;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use agents::Agents;
+pub use delay::DelayLine;
 pub use gateway::{Gateway, Options, peak_of_flows};
 pub use homes::TwoHomes;
 pub use host::Host;
@@ -34,7 +36,7 @@ pub use process::Process;
 pub use proxy::HttpProxy;
 pub use rendezvous::Rendezvous;
 pub use site::{Place, Site};
-pub use upnp::{PortMapper, Protocols};
+pub use upnp::PortMapper;
 
 /// Makes two running nodes trust each other, each naming the other's ID.
 pub fn befriend(a: &Node, b: &Node) {

@@ -1,6 +1,6 @@
 //! The kinds of networks that users sit on, each as one word, and a machine placed there.
 
-use super::{Gateway, Host, HttpProxy, Lab, Nat, Options, PortMapper, Protocols};
+use super::{Gateway, Host, HttpProxy, Lab, Nat, Options, PortMapper};
 
 /// A network that a machine may find itself in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +100,7 @@ impl Lab {
         let mut place = Place { host: self.host(name, &gateway.lan), ..Place::behind(vec![gateway.clone()]) };
         let folder = self.path(&format!("{name}-gw"));
         match site {
-            Site::Mapping(_) => place._mapper = Some(PortMapper::start(&gateway, Protocols::All, &folder)),
+            Site::Mapping(_) => place._mapper = Some(PortMapper::start(&gateway, &folder)),
             Site::Proxied => place.proxied(HttpProxy::start(&gateway, &folder)),
             _ => {}
         }

@@ -1,17 +1,9 @@
 //! A gateway that maps ports on demand: the real miniupnpd.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Gateway, Process, until};
-
-/// What the gateway understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocols {
-    /// PCP, NAT-PMP and UPnP.
-    All,
-    /// UPnP alone.
-    Upnp,
-}
 
 /// A running miniupnpd.
 pub struct PortMapper {
@@ -20,15 +12,14 @@ pub struct PortMapper {
 
 impl PortMapper {
     /// Starts it on `gateway`; `folder` is for its configuration.
-    pub fn start(gateway: &Gateway, protocols: Protocols, folder: &std::path::Path) -> PortMapper {
+    pub fn start(gateway: &Gateway, folder: &Path) -> PortMapper {
         let host = gateway.host();
         host.run(TABLES);
         let (config, pid) = (folder.join("miniupnpd.conf"), folder.join("miniupnpd.pid"));
         std::fs::create_dir_all(folder).expect("a folder for miniupnpd");
         let wan = gateway.wan.as_deref().expect("a gateway with IPv4");
-        let pcp = if protocols == Protocols::All { "yes" } else { "no" };
         let text = format!(
-            "ext_ifname=wan\next_ip={wan}\nlistening_ip=lan\nport=0\nenable_natpmp={pcp}\nenable_upnp=yes\n\
+            "ext_ifname=wan\next_ip={wan}\nlistening_ip=lan\nport=0\nenable_natpmp=yes\nenable_upnp=yes\n\
              ipv6_disable=yes\nsystem_uptime=yes\nsecure_mode=yes\nuuid=8b1f9d52-0d0f-4d0e-9d5d-5f9d8d0f1a2b\n\
              upnp_table_name=pilotlab\nupnp_nat_table_name=pilotlab\n\
              upnp_forward_chain=upnp\nupnp_nat_chain=upnp_in\nupnp_nat_postrouting_chain=upnp_out\n\
@@ -36,10 +27,7 @@ impl PortMapper {
         );
         std::fs::write(&config, text).expect("miniupnpd's configuration");
         let process = host.spawn(&format!("miniupnpd -d -f {} -P {}", config.display(), pid.display()));
-        let ports = if protocols == Protocols::All { "5351" } else { "1900" };
-        until("miniupnpd listens", Duration::from_secs(5), || {
-            host.try_run(&format!("grep -qi ':{:04X} ' /proc/net/udp", ports.parse::<u16>().unwrap_or(0)))
-        });
+        until("miniupnpd listens", Duration::from_secs(5), || host.try_run("grep -qi ':14E7 ' /proc/net/udp"));
         PortMapper { _process: process }
     }
 }
