@@ -1,5 +1,7 @@
 //! Why a path is what it is, in one sentence, and what the user could do about it.
 
+use std::net::IpAddr;
+
 use super::tactic::Tactic;
 use crate::wire::nat::Mapping;
 use crate::wire::{Candidate, CandidateKind, Nat, Path};
@@ -21,6 +23,8 @@ pub enum Reason {
     PeerUdpBlocked,
     /// One side has only IPv4, the other only IPv6.
     NoCommonFamily,
+    /// Both are behind one NAT that does not lead back inside, on different networks.
+    NoHairpin,
     /// Both NATs map by destination, and ports cannot be predicted.
     SymmetricBoth,
     /// One NAT maps by destination, and the attempts to hit its ports have missed so far.
@@ -67,11 +71,14 @@ impl Circumstances<'_> {
         if !self.is_seen {
             return Reason::UdpBlocked;
         }
+        if !self.have_common_family() {
+            return Reason::NoCommonFamily;
+        }
         if self.theirs.mapping == Mapping::Unknown && !self.told.iter().any(is_outside) {
             return Reason::PeerUdpBlocked;
         }
-        if !self.have_common_family() {
-            return Reason::NoCommonFamily;
+        if self.ours.hairpin == Some(false) && self.share_an_outside() {
+            return Reason::NoHairpin;
         }
         let tactic = Tactic::between(self.ours, self.theirs);
         let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
@@ -84,12 +91,24 @@ impl Circumstances<'_> {
         }
     }
 
+    /// Whether both are seen at one IPv4 address.
+    fn share_an_outside(&self) -> bool {
+        let outside = |candidates: &[Candidate]| -> Vec<IpAddr> {
+            let seen = candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Reflexive);
+            seen.map(|candidate| candidate.path.first_hop().ip()).filter(IpAddr::is_ipv4).collect()
+        };
+        let theirs = outside(self.told);
+        outside(self.local).iter().any(|ours| theirs.contains(ours))
+    }
+
     fn have_common_family(&self) -> bool {
         let has = |candidates: &[Candidate], v4: bool| {
             let mut direct = candidates.iter().filter(|candidate| candidate.path.is_direct());
             direct.any(|candidate| candidate.path.first_hop().is_ipv4() == v4)
         };
-        [true, false].into_iter().any(|v4| has(self.local, v4) && has(self.told, v4))
+        // A peer that tells no endpoint has another reason.
+        let tells = has(self.told, true) || has(self.told, false);
+        !tells || [true, false].into_iter().any(|v4| has(self.local, v4) && has(self.told, v4))
     }
 }
 
@@ -108,6 +127,7 @@ impl Reason {
             Reason::UdpBlocked => "udp_blocked",
             Reason::PeerUdpBlocked => "peer_udp_blocked",
             Reason::NoCommonFamily => "no_common_family",
+            Reason::NoHairpin => "no_hairpin",
             Reason::SymmetricBoth => "symmetric_both",
             Reason::Symmetric => "symmetric",
             Reason::Poisonable => "poisonable",
@@ -125,6 +145,9 @@ impl Reason {
             Reason::UdpBlocked => "this network lets no UDP out, so packets go over the relay",
             Reason::PeerUdpBlocked => "the peer's network lets no UDP out, so packets go over the relay",
             Reason::NoCommonFamily => "one side has only IPv4 and the other only IPv6, so packets go over the relay",
+            Reason::NoHairpin => {
+                "both are behind the same provider's NAT, which leads nothing back inside, so packets go over the relay"
+            }
             Reason::SymmetricBoth => {
                 "both NATs choose another port for each destination, so neither side can know where to send to"
             }
@@ -148,7 +171,7 @@ impl Reason {
             Reason::UdpBlocked => Some("allow outgoing UDP in this network's firewall"),
             Reason::PeerUdpBlocked => Some("allow outgoing UDP in the firewall of the peer's network"),
             Reason::NoCommonFamily => Some("give either side an address of the other's family"),
-            Reason::SymmetricBoth | Reason::Symmetric | Reason::Poisonable => Some(
+            Reason::NoHairpin | Reason::SymmetricBoth | Reason::Symmetric | Reason::Poisonable => Some(
                 "turn on UPnP, NAT-PMP or PCP on either gateway, or forward a UDP port to pilotd (--listen-port) there, \
                  or give both sides IPv6",
             ),
@@ -208,6 +231,8 @@ mod tests {
         assert_eq!(reason(|c| c.is_seen = false), "udp_blocked");
         assert_eq!(reason(|c| (c.theirs, c.told) = (Nat::default(), &[])), "peer_udp_blocked");
         assert_eq!(reason(|c| c.local = v6), "no_common_family");
+        assert_eq!(reason(|c| (c.ours.hairpin, c.local) = (Some(false), c.told)), "no_hairpin");
+        assert_eq!(reason(|c| (c.ours.hairpin, c.local) = (Some(true), c.told)), "filtered");
         assert_eq!(reason(|c| (c.ours, c.theirs) = (symmetric, symmetric)), "symmetric_both");
         assert_eq!(reason(|c| c.theirs = symmetric), "symmetric");
         assert_eq!(reason(|c| (c.ours, c.theirs) = (poisonable, poisonable)), "poisonable");
