@@ -31,6 +31,8 @@ impl Node {
             }
             Control::PunchOffer(punch) => self.agent(slot)?.handle_offer(now, punch),
             Control::PunchAccept(punch) => self.agent(slot)?.handle_accept(now, punch),
+            Control::MtuProbe { id, size } => self.agent(slot)?.handle_mtu_probe(now, via, id, size),
+            Control::MtuAnswer { id, size } => self.agent(slot)?.handle_mtu_answer(now, via, id, size),
             Control::Ping { id } => {
                 let back = remote.path().unwrap_or(via);
                 self.send_control(slot, back, &Control::Pong { id });

@@ -18,6 +18,13 @@ impl Node {
                 punch::Output::Answer { via, id, observed } => {
                     self.send_control(slot, via, &Control::ProbeAnswer { id, observed });
                 }
+                punch::Output::MtuProbe { via, id, size } => {
+                    self.send_control(slot, via, &Control::MtuProbe { id, size });
+                }
+                punch::Output::MtuAnswer { via, id, size } => {
+                    self.send_control(slot, via, &Control::MtuAnswer { id, size });
+                }
+                punch::Output::Mtu(_) => self.is_stale = true,
                 punch::Output::Introduce { via } => self.introduce_inside(slot, via),
                 punch::Output::Chosen(path) => self.path_chosen(now, slot, path),
                 punch::Output::Prepare { sockets, heavy } => self.prepare(now, slot, sockets, heavy),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv6Net;
 
 use super::candidates::admit;
+use super::mtu::Discovery;
 use super::paths::Paths;
 use super::probes::Probes;
 use super::remote::{PathReport, Remote};
@@ -24,6 +25,7 @@ pub struct Agent {
     pub(super) search: Search,
     pub(super) session: Option<Session>,
     pub(super) introduce: bool,
+    pub(super) mtu: Discovery,
     pub(super) outputs: VecDeque<Output>,
     pub(super) together: Together,
     pub(super) nats: (Nat, Nat),
@@ -52,6 +54,7 @@ impl Agent {
             search: Search::closed(),
             session: None,
             introduce: false,
+            mtu: Discovery::new(),
             outputs: VecDeque::new(),
             together: Together::new(leads, !id_seed),
             nats: (Nat::default(), Nat::default()),
@@ -175,6 +178,7 @@ impl Agent {
         self.probes.clear();
         self.paths.doubt_all();
         self.introduce = false;
+        self.mtu.lost();
         self.outputs.clear();
         self.paths.forget_spares();
         if self.together.stop() {
@@ -207,6 +211,7 @@ impl Agent {
         remote.answered(now, rtt, observed);
         if session.chosen == via {
             session.watch.answered();
+            self.mtu_path_answered(now, rtt);
         } else if self.better(now, via) {
             self.choose(now, via);
         }
@@ -227,6 +232,7 @@ impl Agent {
     /// answers and keepalives, which need no reply of their own.
     pub fn sent(&mut self, now: Now) {
         self.carried = Some(now.monotonic);
+        self.mtu.used();
         if let Some(session) = &mut self.session {
             session.watch.sent(now.monotonic);
         }
@@ -247,6 +253,7 @@ impl Agent {
         }
         self.run_search(now);
         self.run_together(now);
+        self.run_mtu(now);
     }
 
     /// When [`Agent::handle_timeout`] is next needed, and why; none without a session.
@@ -254,7 +261,8 @@ impl Agent {
         let watch = self.session.as_ref()?.watch.deadline();
         let search = self.search.deadline().map(|due| (due, "path search"));
         let together = self.together.deadline().map(|due| (due, "punching together"));
-        search.into_iter().chain(together).chain([watch]).min()
+        let mtu = self.mtu.deadline().map(|due| (due, "MTU search"));
+        [search, together, mtu].into_iter().flatten().chain([watch]).min()
     }
 
     /// The next thing to do; none when all is done.
@@ -262,6 +270,9 @@ impl Agent {
         let chosen = self.chosen();
         if std::mem::replace(&mut self.announced, chosen) != chosen {
             return Some(Output::Chosen(chosen));
+        }
+        if let Some(mtu) = self.mtu.poll_change() {
+            return Some(Output::Mtu(mtu));
         }
         if std::mem::take(&mut self.introduce) {
             let via = self.paths.working_relay().or(chosen);

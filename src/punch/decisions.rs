@@ -47,6 +47,7 @@ impl Agent {
 
     pub(super) fn choose(&mut self, now: Instant, path: Path) {
         self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now) });
+        self.mtu.choose(now, path);
         if !self.remote(path).is_some_and(|remote| remote.fresh(now)) {
             self.check(now);
         }

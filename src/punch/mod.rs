@@ -26,6 +26,7 @@
 mod agent;
 mod candidates;
 mod decisions;
+mod mtu;
 mod paths;
 mod probes;
 mod remote;
@@ -42,8 +43,8 @@ pub use remote::{Origin, PathReport, PathState};
 pub use tactic::Tactic;
 pub use why::{Circumstances, Reason};
 
-use crate::wire::Path;
 use crate::wire::control::Punch;
+use crate::wire::{Mtu, Path};
 
 /// The IP families that we can send from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +79,26 @@ pub enum Output {
         /// The path to send it by.
         via: Path,
     },
+    /// Send a probe of this size inside the tunnel by this path.
+    MtuProbe {
+        /// The chosen path.
+        via: Path,
+        /// The id that its answer must carry.
+        id: u64,
+        /// The length of the whole packet, in bytes.
+        size: u16,
+    },
+    /// Say that a probe of this size arrived, by the path that it came by.
+    MtuAnswer {
+        /// The path that the probe came by.
+        via: Path,
+        /// The id of the probe.
+        id: u64,
+        /// The length of the packet that arrived, in bytes.
+        size: u16,
+    },
+    /// Packets may have this size from now on.
+    Mtu(Mtu),
     /// All data goes by this path from now on; none when there is no session.
     Chosen(Option<Path>),
     /// Open spare sockets, learn from STUN how the first is seen, and report both with

@@ -9,6 +9,8 @@
 //! 5 Introduction  kind 1 | protobuf pilot.node.v1.Introduction
 //! 6 PunchOffer    kind 1 | attempt 8 | endpoint path
 //! 7 PunchAccept   kind 1 | attempt 8 | endpoint path
+//! 8 MtuProbe      kind 1 | id 8 | zeros up to the size of the packet that is tried
+//! 9 MtuAnswer     kind 1 | id 8 | size 2
 //!
 //! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed
 //! ```
@@ -28,6 +30,9 @@ use crate::identity::{NodeId, link_local, link_local_node};
 /// The most bytes after the kind byte, so that a control packet has at most 1280 bytes.
 pub const MAX_BODY: usize = 1280 - HEADER_LEN - 1;
 
+/// The length of the shortest [`Control::MtuProbe`], in bytes: that of its answer.
+pub const MTU_PROBE_MIN: u16 = HEADER_LEN as u16 + 11;
+
 const PROBE: u8 = 1;
 const PROBE_ANSWER: u8 = 2;
 const PING: u8 = 3;
@@ -35,6 +40,8 @@ const PONG: u8 = 4;
 const INTRODUCTION: u8 = 5;
 const PUNCH_OFFER: u8 = 6;
 const PUNCH_ACCEPT: u8 = 7;
+const MTU_PROBE: u8 = 8;
+const MTU_ANSWER: u8 = 9;
 const RELAYED: u8 = 0x80;
 
 /// What a control packet says.
@@ -68,6 +75,20 @@ pub enum Control {
     PunchOffer(Punch),
     /// We are about to.
     PunchAccept(Punch),
+    /// Does a packet as large as this one arrive? Answered on the path that it came by.
+    MtuProbe {
+        /// Chosen by the prober.
+        id: u64,
+        /// The length of the whole packet in bytes, at least [`MTU_PROBE_MIN`].
+        size: u16,
+    },
+    /// It does.
+    MtuAnswer {
+        /// From the probe.
+        id: u64,
+        /// The length of the packet that arrived, in bytes.
+        size: u16,
+    },
 }
 
 /// One side of an attempt to punch together.
@@ -79,7 +100,8 @@ pub struct Punch {
     pub endpoint: SocketAddr,
 }
 
-/// Makes the IPv6 packet that carries `control`: at most 1280 bytes, as every [`Control`] fits.
+/// Makes the IPv6 packet that carries `control`: at most 1280 bytes, as every [`Control`] fits, or as many as a
+/// [`Control::MtuProbe`] wants.
 pub fn encode(sender: NodeId, receiver: NodeId, control: &Control) -> Vec<u8> {
     let mut out = vec![0; HEADER_LEN];
     push_control(&mut out, control);
@@ -130,6 +152,14 @@ fn push_control(out: &mut Vec<u8>, control: &Control) {
             push(PUNCH_ACCEPT, punch.attempt);
             push_path(out, Path::Direct(punch.endpoint));
         }
+        Control::MtuProbe { id, size } => {
+            push(MTU_PROBE, *id);
+            out.resize(usize::from(*size.max(&MTU_PROBE_MIN)), 0);
+        }
+        Control::MtuAnswer { id, size } => {
+            push(MTU_ANSWER, *id);
+            out.extend_from_slice(&size.to_be_bytes());
+        }
     }
 }
 
@@ -150,6 +180,12 @@ fn read_fixed(mut rest: &[u8]) -> Option<Control> {
         PROBE_ANSWER => Control::ProbeAnswer { id, observed: read_path(&mut rest)? },
         PUNCH_OFFER => Control::PunchOffer(read_punch(id, &mut rest)?),
         PUNCH_ACCEPT => Control::PunchAccept(read_punch(id, &mut rest)?),
+        MTU_PROBE => {
+            take::<2>(&mut rest)?;
+            let filling = u16::try_from(std::mem::take(&mut rest).len()).ok()?;
+            Control::MtuProbe { id, size: MTU_PROBE_MIN.checked_add(filling)? }
+        }
+        MTU_ANSWER => Control::MtuAnswer { id, size: take_u16(&mut rest)? },
         _ => return None,
     };
     rest.is_empty().then_some(control)

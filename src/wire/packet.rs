@@ -55,6 +55,11 @@ impl<'a> Packet<'a> {
         self.header.destination_addr()
     }
 
+    /// What follows the header: an extension header or the transport.
+    pub fn next_header(&self) -> IpNumber {
+        self.header.next_header()
+    }
+
     /// What follows the header, extension headers included.
     pub fn payload(&self) -> &'a [u8] {
         self.payload

@@ -28,8 +28,10 @@ pub const BIND_LEN: usize = 40;
 
 const BIND: u8 = 0x10;
 const BOUND: u8 = 0x11;
-const SEND: u8 = 0x12;
-const DELIVER: u8 = 0x13;
+/// The first byte of Send.
+pub const SEND: u8 = 0x12;
+/// The first byte of Deliver.
+pub const DELIVER: u8 = 0x13;
 
 /// A frame, by type; the MAC of a binding is still unproven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

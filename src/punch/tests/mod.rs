@@ -1,4 +1,4 @@
 mod bounds;
-mod pair;
+pub(super) mod pair;
 mod rules;
 mod stories;

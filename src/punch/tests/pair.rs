@@ -57,12 +57,22 @@ pub struct Link {
     /// Lets packets in only within 30 s after the receiving end sent by it: a NAT on either side.
     pub guarded: bool,
     pub loss_percent: u64,
+    /// The largest packet that passes.
+    pub mtu: u16,
     sent: [Option<Instant>; 2],
 }
 
 impl Link {
     pub fn new(end_a: Path, end_b: Path, latency: Duration) -> Link {
-        Link { ends: [end_a, end_b], latency, up: [true, true], guarded: false, loss_percent: 0, sent: [None, None] }
+        Link {
+            ends: [end_a, end_b],
+            latency,
+            up: [true, true],
+            guarded: false,
+            loss_percent: 0,
+            mtu: 1420,
+            sent: [None, None],
+        }
     }
 }
 
@@ -72,6 +82,8 @@ enum Message {
     Answer(u64, Path),
     Introduction,
     Data,
+    MtuProbe(u64, u16),
+    MtuAnswer(u64, u16),
 }
 
 struct Flight {
@@ -191,7 +203,10 @@ impl Pair {
                     }
                     Output::Introduce { via } => self.send(side, via, Message::Introduction),
                     Output::Prepare { .. } => self.agents[side].unprepared(self.now),
-                    Output::Offer { .. } | Output::Accept { .. } | Output::Release | Output::Chosen(_) => {}
+                    Output::Offer { .. } | Output::Accept { .. } | Output::Release => {}
+                    Output::MtuProbe { via, id, size } => self.send(side, via, Message::MtuProbe(id, size)),
+                    Output::MtuAnswer { via, id, size } => self.send(side, via, Message::MtuAnswer(id, size)),
+                    Output::Chosen(_) | Output::Mtu(_) => {}
                 }
             }
         }
@@ -239,7 +254,8 @@ impl Pair {
             return;
         };
         link.sent[from] = Some(self.now.monotonic);
-        if !link.up[from] || lost < link.loss_percent {
+        let large = matches!(message, Message::MtuProbe(_, size) if size > link.mtu);
+        if !link.up[from] || large || lost < link.loss_percent {
             return;
         }
         let arrival = self.now.monotonic + link.latency;
@@ -276,6 +292,8 @@ impl Pair {
             Message::Answer(id, observed) => {
                 agent.handle_answer(self.now, flight.via, id, observed);
             }
+            Message::MtuProbe(id, size) => agent.handle_mtu_probe(self.now, flight.via, id, size),
+            Message::MtuAnswer(id, size) => agent.handle_mtu_answer(self.now, flight.via, id, size),
             Message::Data => agent.received(self.now, flight.via),
             Message::Introduction => {
                 agent.received(self.now, flight.via);

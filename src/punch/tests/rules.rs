@@ -183,10 +183,12 @@ fn a_direct_path_found_between_rounds_ends_the_search() {
     let (mut agent, outputs) = relayed_agent(start, &[path, silent]);
     let id = probe_of(&outputs, relayed(2)).unwrap();
     agent.handle_answer(start.after(ms(9)), relayed(2), id, path);
-    for tenths in 1..=70 {
-        agent.handle_timeout(start.after(ms(100 * tenths)));
+    for now in (1..=70).map(|tenths| start.after(ms(100 * tenths))) {
+        agent.handle_timeout(now);
+        if let Some(id) = probe_of(&drain(&mut agent), relayed(2)) {
+            agent.handle_answer(now, relayed(2), id, path);
+        }
     }
-    drain(&mut agent);
     agent.handle_probe(start.after(secs(8)), path, 1);
     let id = probe_of(&drain(&mut agent), path).unwrap();
     agent.handle_answer(start.after(secs(8)), path, id, path);

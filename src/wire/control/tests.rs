@@ -23,6 +23,8 @@ fn control() -> impl Strategy<Value = Control> {
         (any::<u64>(), path()).prop_map(|(id, observed)| Control::ProbeAnswer { id, observed }),
         any::<u64>().prop_map(|id| Control::Ping { id }),
         any::<u64>().prop_map(|id| Control::Pong { id }),
+        (any::<u64>(), MTU_PROBE_MIN..=1420).prop_map(|(id, size)| Control::MtuProbe { id, size }),
+        (any::<u64>(), any::<u16>()).prop_map(|(id, size)| Control::MtuAnswer { id, size }),
     ]
 }
 
@@ -53,6 +55,21 @@ fn an_introduction_travels_too_and_keeps_its_limits() {
     assert!(last.is_some());
     packet[5] -= 1;
     assert_eq!(parse(&packet), Err(Drop::MalformedIntroduction));
+}
+
+#[test]
+fn an_mtu_probe_is_as_long_as_it_says_and_its_answer_short() {
+    let probe = Control::MtuProbe { id: 7, size: 1420 };
+    let packet = encode(node(1), node(2), &probe);
+    assert_eq!(packet.len(), 1420);
+    assert_eq!(parse(&packet), Ok((node(1), node(2), probe)));
+    let answer = encode(node(2), node(1), &Control::MtuAnswer { id: 7, size: 1420 });
+    assert_eq!(answer.len(), usize::from(MTU_PROBE_MIN));
+    let mut short = encode(node(1), node(2), &Control::MtuProbe { id: 7, size: 0 });
+    assert_eq!(short.len(), answer.len(), "no answer is longer than its probe");
+    short.pop();
+    short[5] -= 1;
+    assert_eq!(parse(&short), Err(Drop::MalformedControl));
 }
 
 #[test]
