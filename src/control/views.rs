@@ -103,6 +103,8 @@ pub struct Peer {
     pub endpoint: Option<String>,
     /// Last round trip, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// The largest packet that its path carries, bytes.
+    pub mtu: Option<u16>,
     /// Bytes of packets sent to it.
     pub tx_bytes: u64,
     /// Bytes of packets received from it.

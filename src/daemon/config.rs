@@ -18,6 +18,7 @@ use super::options::Up;
 use super::places;
 use crate::control::views::Setting;
 use crate::identity::{Hostname, Network, Prefix, RendezvousUrl, TunnelKey};
+use crate::wire::mtu;
 
 /// What is wrong with a setting, and where.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,8 @@ pub struct WireguardPeer {
     pub address: Ipv6Addr,
     /// Where it listens, if it does.
     pub endpoint: Option<SocketAddr>,
+    /// How large packets to it may be, in bytes.
+    pub mtu: u16,
 }
 
 /// The effective settings of a node.
@@ -85,7 +88,7 @@ pub struct Config {
     pub socket: PathBuf,
     /// TUN interface.
     pub interface: String,
-    /// Its MTU in bytes.
+    /// Its MTU in bytes: the most that any path is searched for.
     pub mtu: u16,
     /// UDP port; 0 is any.
     pub listen_port: u16,
@@ -140,7 +143,7 @@ impl Config {
                 || "pilot0".into(),
                 |name| interface(name),
             )?,
-            mtu: layers.checked("mtu", up.mtu, file.mtu, || 1280, mtu)?,
+            mtu: layers.checked("mtu", up.mtu, file.mtu, || mtu::CEILING, allowed_mtu)?,
             listen_port: layers.value("listen_port", up.listen_port, file.listen_port, || 0),
             network: Network(layers.value("network", up.network, file.network, || 0)),
             prefix: layers.parsed("prefix", None, file.prefix)?.unwrap_or_default(),
@@ -187,9 +190,8 @@ fn interface(name: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err("an interface name has 1 to 15 characters, such as pilot0".into()) }
 }
 
-fn mtu(mtu: &u16) -> Result<(), String> {
-    // IPv6 needs 1280 (RFC 8200 section 5); 1420 leaves 80 bytes for IPv6, UDP and WireGuard on Ethernet.
-    if (1280..=1420).contains(mtu) { Ok(()) } else { Err("the MTU is 1280 to 1420".into()) }
+fn allowed_mtu(bytes: &u16) -> Result<(), String> {
+    if (mtu::BASE..=mtu::CEILING).contains(bytes) { Ok(()) } else { Err("the MTU is 1280 to 1420".into()) }
 }
 
 fn mutual(choice: &str) -> Result<(), String> {

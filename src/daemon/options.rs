@@ -54,7 +54,7 @@ pub struct Up {
     /// UDP port of the tunnels; 0 chooses a free one [default: 0]
     #[arg(long, env = "PILOT_LISTEN_PORT", value_name = "N")]
     pub listen_port: Option<u16>,
-    /// MTU of the interface, 1280 to 1420 [default: 1280]
+    /// MTU of the interface, 1280 to 1420, the most that paths are searched for [default: 1420]
     #[arg(long, env = "PILOT_MTU", value_name = "BYTES")]
     pub mtu: Option<u16>,
     /// Number of the network [default: 0]

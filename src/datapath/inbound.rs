@@ -50,7 +50,9 @@ fn drain(
 fn receive(parts: &Parts, table: &PeerTable, (socket, from): (u16, SocketAddr), datagram: &[u8], opened: &mut [u8]) {
     match table.inbound(socket, from, datagram, opened) {
         Inbound::Packet { arrival, range } => {
-            deliver(parts, opened.get(range).unwrap_or_default());
+            let packet = opened.get_mut(range).unwrap_or_default();
+            table.clamp_inbound(arrival.slot, packet);
+            deliver(parts, packet);
             heard(parts, arrival);
         }
         Inbound::Control { arrival, range } => {

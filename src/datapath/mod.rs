@@ -7,6 +7,7 @@
 
 mod inbound;
 mod outbound;
+mod refusals;
 mod slow;
 mod wake;
 

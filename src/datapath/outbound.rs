@@ -1,19 +1,22 @@
 //! TUN → seal → UDP.
 
-use super::{BATCH, BUFFER, Parts, Slow, wake};
+use super::{BATCH, BUFFER, Parts, Slow, refusals::Refusals, wake};
 use crate::{
     peer::{Outbound, PeerTable},
-    wire::{Drop, Hop},
+    udp::Sent,
+    wire::{Drop, Hop, mtu::inner_len},
 };
 use std::{
     io::{self, PipeReader},
     os::fd::AsFd,
+    time::Instant,
 };
 
 /// Carries packets until `stop` is closed; an error means that the device is gone.
 pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
     let mut packet = vec![0; BUFFER];
     let mut sealed = vec![0; BUFFER];
+    let mut refusals = Refusals::new(Instant::now());
     while wake::wait(stop, &[parts.device.as_fd()])? {
         let table = parts.table.load();
         for _ in 0..BATCH {
@@ -22,19 +25,24 @@ pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
                 Err(error) if passing(&error) => break,
                 Err(error) => return Err(error),
             };
-            send(parts, &table, packet.get(..length).unwrap_or_default(), &mut sealed);
+            send(parts, &table, packet.get_mut(..length).unwrap_or_default(), &mut sealed, &mut refusals);
         }
     }
     Ok(())
 }
 
-fn send(parts: &Parts, table: &PeerTable, packet: &[u8], sealed: &mut [u8]) {
+fn send(parts: &Parts, table: &PeerTable, packet: &mut [u8], sealed: &mut [u8], refusals: &mut Refusals) {
+    table.clamp_outbound(packet);
     match table.outbound(packet, sealed) {
         Outbound::Send { hop: Hop::Udp { socket, to }, range } => {
-            parts.sockets.send_to(socket, to, sealed.get(range).unwrap_or_default());
+            let datagram = sealed.get(range).unwrap_or_default();
+            if parts.sockets.send_to(socket, to, datagram) == Sent::TooBig {
+                parts.hand_over(Slow::TooBig(Hop::Udp { socket, to }, inner_len(datagram)));
+            }
         }
         Outbound::Send { hop: Hop::Stream, .. } => parts.drops.count(Drop::NoPath),
         Outbound::Slow(_) => parts.hand_over(Slow::Packet(packet.to_vec())),
+        Outbound::TooBig { mtu } => refusals.refuse(parts, packet, mtu),
         Outbound::Drop(reason) => parts.drops.count(reason),
     }
 }

@@ -1,7 +1,10 @@
 //! What the fast path leaves to the slow one, and the way there.
 
 use super::Parts;
-use crate::{peer::Arrival, wire::Drop};
+use crate::{
+    peer::Arrival,
+    wire::{Drop, Hop},
+};
 use std::{io, net::SocketAddr};
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -16,6 +19,8 @@ pub enum Slow {
     Control(Arrival, Vec<u8>),
     /// Something authenticated came that is news: on another path, or the first of a session.
     Heard(Arrival),
+    /// The system refused to send a datagram this way: its inner packet of so many bytes is larger than the link allows.
+    TooBig(Hop, usize),
     /// A thread of the datapath ended, because its device is gone: no packet moves any more.
     Failed(io::Error),
 }

@@ -7,7 +7,7 @@ use crate::{
     peer::{Entry, Limiter, Overlay, Slot, Tunnel},
     tun::{self, netns::Namespace},
     wire::{
-        Drop, Path,
+        Drop, Hop, Mtu, Path,
         control::{self, Control},
     },
 };
@@ -29,6 +29,8 @@ struct Machine {
     parts: Parts,
     slow: mpsc::Receiver<Slow>,
     tunnel: Arc<Tunnel>,
+    /// What the path to the peer is said to carry.
+    mtu: u16,
     datapath: Option<Datapath>,
 }
 
@@ -52,14 +54,14 @@ impl Machine {
         let ours = overlay.prefix.ipv6(overlay.address);
         let (sender, slow) = mpsc::channel(QUEUE);
         let parts = namespace.enter(|| Parts {
-            device: Arc::new(tun::open("pilot0", ours, 64, 1280).unwrap()),
+            device: Arc::new(tun::open("pilot0", ours, 64, 1420).unwrap()),
             sockets: Arc::new(Sockets::bind(0, drops.clone()).unwrap()),
             table: Arc::new(ArcSwap::from_pointee(PeerTable::new(overlay, None, Vec::new()))),
             drops: drops.clone(),
             slow: sender,
         });
         let datapath = Some(Datapath::start(parts.clone()).unwrap());
-        Machine { namespace, overlay, parts, slow, tunnel, datapath }
+        Machine { namespace, overlay, parts, slow, tunnel, mtu: 1420, datapath }
     }
 
     /// Publishes a table in which `peer` is reached at `path`.
@@ -69,6 +71,7 @@ impl Machine {
             id: Some(peer.overlay.address.node),
             address: peer.address(),
             path: path.map(Path::Direct),
+            mtu: Mtu::fixed(self.mtu),
         };
         self.parts.table.store(Arc::new(PeerTable::new(self.overlay, None, vec![entry])));
     }
@@ -137,13 +140,56 @@ fn kernel_datapath_carries_packets() {
     };
     shake_hands(&mut a, at_a, &mut b, at_b);
     for (from, to) in [(&a, &b), (&b, &a)] {
-        // 1,232 bytes and their headers fill the MTU.
-        for size in [0, 56, 1232] {
+        // 1,372 bytes and their headers fill the MTU.
+        for size in [0, 56, 1372] {
             let ping = format!("ping -6 -c 3 -i 0.05 -W 10 -s {size} {}", to.address());
             let said = from.namespace.run(&ping);
             assert!(said.contains(" 0% packet loss"), "{said}");
         }
     }
+}
+
+#[test]
+fn kernel_datapath_tells_programs_what_the_path_carries() {
+    let Some((mut a, at_a, mut b, at_b)) = pair() else {
+        return;
+    };
+    a.mtu = 1300;
+    shake_hands(&mut a, at_a, &mut b, at_b);
+    let ping = |size: u16| {
+        let said = a.namespace.output(&format!("ping -6 -M do -c 2 -i 0.2 -W 1 -s {size} {}", b.address()));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let refused = ping(1300 - 48 + 1);
+    assert!(refused.contains("Packet too big: mtu=1300"), "{refused}");
+    let carried = ping(1300 - 48);
+    assert!(carried.contains(" 0% packet loss"), "{carried}");
+    assert!(a.parts.drops.get(Drop::TooBig) > 0);
+
+    let program = a.namespace.enter(|| UdpSocket::bind((a.address(), 0)).unwrap());
+    let other = b.namespace.enter(|| UdpSocket::bind((b.address(), 9)).unwrap());
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    program.send_to(&[7; 1372], (b.address(), 9)).unwrap();
+    let received = other.recv_from(&mut [0; 2000]).unwrap();
+    assert_eq!(received.0, 1372, "the kernel cuts what it knows to be too large");
+}
+
+#[test]
+fn kernel_datapath_reports_a_link_that_is_too_narrow() {
+    let Some((mut a, at_a, mut b, at_b)) = pair() else {
+        return;
+    };
+    shake_hands(&mut a, at_a, &mut b, at_b);
+    a.namespace.run("ip link set eth0 mtu 1400");
+    let ping = |size: u16| format!("ping -6 -c 1 -W 10 -s {size} {}", b.address());
+    assert!(!a.namespace.output(&ping(1372).replace("-W 10", "-W 1")).status.success());
+    let Slow::TooBig(hop, inner) = a.next_slow() else { panic!("the node must hear of it") };
+    assert_eq!((hop, inner), (Hop::main(at_b), 1420));
+    a.namespace.run(&ping(1400 - 60 - 48));
+    for machine in [&a, &b] {
+        machine.namespace.run("ip link set eth0 mtu 1300");
+    }
+    a.namespace.run(&ping(1280 - 48));
 }
 
 #[test]

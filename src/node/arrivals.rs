@@ -21,7 +21,8 @@ impl Node {
         let mut opened = std::mem::take(&mut self.opened);
         match table.inbound(socket, from, datagram, &mut opened) {
             Inbound::Packet { arrival, range } => {
-                let packet = opened.get(range).unwrap_or_default().to_vec();
+                let mut packet = opened.get(range).unwrap_or_default().to_vec();
+                table.clamp_inbound(arrival.slot, &mut packet);
                 self.outputs.push_back(Output::Packet(packet));
                 self.handle_arrival(now, arrival);
             }

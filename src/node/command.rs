@@ -177,6 +177,8 @@ pub struct PeerView {
     pub path: PathView,
     /// The round trip of the path, as last probed.
     pub rtt: Option<Duration>,
+    /// How large packets to it may be; none without a session.
+    pub mtu: Option<u16>,
     /// Bytes of packets sealed for it in the present tunnel.
     pub tx_bytes: u64,
     /// Bytes of packets opened from it in the present tunnel.

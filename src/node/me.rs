@@ -31,6 +31,8 @@ pub(super) struct Me {
     pub boot: u64,
     /// Where our socket listens, best first.
     pub hosts: Vec<SocketAddr>,
+    /// The MTU of our interface.
+    pub mtu: u16,
     /// What is known of our NAT.
     pub nat: Nat,
 }
@@ -50,6 +52,7 @@ impl Me {
             secret: state.tunnel,
             boot,
             hosts: Vec::new(),
+            mtu: settings.mtu,
             nat: Nat::default(),
         }
     }

@@ -15,7 +15,7 @@
 //! | `connect`, `attempt` | when to introduce the node and to start a handshake |
 //! | `handshake` | whom a handshake is answered |
 //! | `arrivals`, `control` | what comes out of tunnels |
-//! | `packets` | what goes into them |
+//! | `packets`, `sizes` | what goes into them, and how large it may be |
 //! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
 //! | `commands`, `decisions`, `views`, `why`, `ping` | what the user asks and decides |
@@ -43,6 +43,7 @@ mod publish;
 mod punching;
 mod remote;
 mod settings;
+mod sizes;
 mod spares;
 mod timers;
 pub mod trust;
@@ -111,6 +112,8 @@ pub struct Node {
     open: BTreeMap<CommandId, Open>,
     timers: Timers,
     spares: Spares,
+    /// How often we may tell programs that their packets are too large.
+    refusals: Bucket,
     punching: Punching,
     /// Where datagrams are sealed.
     buffer: Vec<u8>,
@@ -149,6 +152,7 @@ impl Node {
             open: BTreeMap::new(),
             timers: Timers::new(now.monotonic),
             spares: Spares::default(),
+            refusals: Bucket::new(64, Duration::from_millis(10)),
             punching: Punching::default(),
             buffer: vec![0; BUFFER],
             opened: vec![0; BUFFER],

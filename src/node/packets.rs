@@ -11,15 +11,18 @@ impl Node {
     /// Takes a packet from the TUN: any, or one that the peer table called slow.
     pub fn handle_packet(&mut self, now: Now, packet: &[u8]) {
         self.publish();
-        match self.table.outbound(packet, &mut self.buffer) {
+        let mut packet = packet.to_vec();
+        self.table.clamp_outbound(&mut packet);
+        match self.table.outbound(&packet, &mut self.buffer) {
             Outbound::Send { hop, range } => {
                 let payload = self.buffer.get(range).unwrap_or_default().to_vec();
                 self.transmit(hop, payload);
             }
             Outbound::Slow(_) => {
-                let result = self.hold(now, packet);
+                let result = self.hold(now, &packet);
                 self.counted(result);
             }
+            Outbound::TooBig { mtu } => self.refuse(now, &packet, mtu),
             Outbound::Drop(reason) => self.drops.count(reason),
         }
     }

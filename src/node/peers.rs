@@ -15,6 +15,7 @@ use crate::identity::{NodeId, PublicKey, TunnelKey};
 use crate::peer::record::{PeerRecord, RequestRecord};
 use crate::peer::{Tunnel, Waiting};
 use crate::punch::Agent;
+use crate::wire::mtu::BASE;
 use crate::wire::{Drop, Now, Path};
 
 impl Node {
@@ -39,7 +40,8 @@ impl Node {
     /// Gives a trusted peer a slot.
     pub(super) fn admit(&mut self, now: Now, peer: &PeerRecord) {
         let leads = self.me.key < peer.key;
-        let agent = Agent::new(self.rng.next_u64(), self.me.prefix.net(), leads);
+        let mut agent = Agent::new(self.rng.next_u64(), self.me.prefix.net(), leads);
+        agent.set_mtu_ceiling(self.me.mtu);
         let remote = remote(
             peer.id,
             self.me.address_of(peer.id),
@@ -59,7 +61,8 @@ impl Node {
             return self.drops.count(Drop::NoRoute);
         };
         let ways = Ways::Fixed(peer.endpoint.map(Path::Direct));
-        let remote = remote(id, peer.address, None, Some(peer.key), ways);
+        let mut remote = remote(id, peer.address, None, Some(peer.key), ways);
+        remote.fixed_mtu = peer.mtu;
         if self.remotes.insert(remote).is_none() {
             self.drops.count(Drop::NoRoute);
         }
@@ -141,5 +144,6 @@ fn remote(id: NodeId, address: Ipv6Addr, key: Option<PublicKey>, tunnel_key: Opt
         handshakes: Bucket::new(8, Duration::from_secs(1)),
         introductions: Bucket::new(16, Duration::from_secs(1)),
         seen: Seen::default(),
+        fixed_mtu: BASE,
     }
 }

@@ -25,6 +25,7 @@ impl Node {
             id: remote.key.map(|_| remote.id),
             address: remote.address,
             path: remote.path(),
+            mtu: remote.mtu(),
         });
         let table = PeerTable::new(overlay(&self.me), relay(&self.client), entries.collect());
         self.table = Arc::new(table);

@@ -43,6 +43,8 @@ pub(super) struct Remote {
     /// Introductions that it may send, each of which can be one.
     pub introductions: Bucket,
     pub seen: Seen,
+    /// How large packets to a peer without an agent may be.
+    pub fixed_mtu: u16,
 }
 
 /// How paths to a peer are found.
@@ -57,6 +59,7 @@ pub(super) enum Ways {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
     sent: u64,
+    large: u64,
     heard: u64,
 }
 
@@ -82,9 +85,13 @@ impl Remote {
             return;
         };
         let counts = tunnel.traffic().sample();
-        let seen = std::mem::replace(&mut self.seen, Seen { sent: counts.sent_packets, heard: counts.heard_on_path });
+        let latest = Seen { sent: counts.sent_packets, large: counts.sent_large, heard: counts.heard_on_path };
+        let seen = std::mem::replace(&mut self.seen, latest);
         if counts.sent_packets != seen.sent {
             agent.sent(now);
+        }
+        if counts.sent_large != seen.large {
+            agent.sent_large(now);
         }
         if let Some(path) = agent.chosen().filter(|_| counts.heard_on_path != seen.heard) {
             agent.received(now, path);

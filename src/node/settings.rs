@@ -22,6 +22,8 @@ pub struct Settings {
     pub mutual: Mutual,
     /// Peers without an identity, configured by hand.
     pub wireguard: Vec<WireguardPeer>,
+    /// The MTU of our interface: no path is searched for more.
+    pub mtu: u16,
     /// All randomness of the node comes from here: 32 bytes that nobody else knows.
     pub seed: [u8; 32],
     /// Where drops are counted; the datapath counts there too.
@@ -37,6 +39,8 @@ pub struct WireguardPeer {
     pub address: Ipv6Addr,
     /// Where it listens; none: it must call first.
     pub endpoint: Option<SocketAddr>,
+    /// How large packets to it may be: its path is not searched.
+    pub mtu: u16,
 }
 
 /// What outlives a restart.

@@ -8,6 +8,7 @@
 //! A table is never changed: the node makes another one, and whoever reads swaps it.
 
 mod inbound;
+mod mss;
 mod outbound;
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -18,7 +19,7 @@ use ipnet::Ipv6Net;
 use super::slot::Slot;
 use super::tunnel::Tunnel;
 use crate::identity::{Address, NodeId, Prefix, link_local};
-use crate::wire::{Allocation, Hop, Path, RelayAddress};
+use crate::wire::{Allocation, Hop, Mtu, Path, RelayAddress};
 
 pub use inbound::{Arrival, Inbound};
 pub use outbound::{Outbound, Why};
@@ -56,6 +57,8 @@ pub struct Entry {
     pub address: Ipv6Addr,
     /// The path that packets to it take.
     pub path: Option<Path>,
+    /// How large they may be.
+    pub mtu: Mtu,
 }
 
 /// All peers by address, and those with a tunnel by slot.

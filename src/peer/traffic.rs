@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::wire::mtu::BASE;
+
 /// The counters of one tunnel. They only grow: whoever wants to know *when* something happened
 /// compares two samples, so that no clock is read for a packet.
 #[derive(Debug, Default)]
 pub struct Traffic {
     sent_packets: AtomicU64,
     sent_bytes: AtomicU64,
+    sent_large: AtomicU64,
     received_packets: AtomicU64,
     received_bytes: AtomicU64,
     heard_on_path: AtomicU64,
@@ -20,6 +23,8 @@ pub struct TrafficCounts {
     pub sent_packets: u64,
     /// Bytes of those packets, headers of the overlay included.
     pub sent_bytes: u64,
+    /// Those packets that had more than 1280 bytes.
+    pub sent_large: u64,
     /// Packets for our programs that were opened and allowed.
     pub received_packets: u64,
     /// Bytes of those packets.
@@ -32,6 +37,9 @@ impl Traffic {
     pub(super) fn count_sent(&self, bytes: usize) {
         self.sent_packets.fetch_add(1, Relaxed);
         self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+        if bytes > usize::from(BASE) {
+            self.sent_large.fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn count_received(&self, bytes: usize) {
@@ -48,6 +56,7 @@ impl Traffic {
         TrafficCounts {
             sent_packets: self.sent_packets.load(Relaxed),
             sent_bytes: self.sent_bytes.load(Relaxed),
+            sent_large: self.sent_large.load(Relaxed),
             received_packets: self.received_packets.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),
             heard_on_path: self.heard_on_path.load(Relaxed),

@@ -5,10 +5,14 @@
 //! change. Which of them become candidates, and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
+mod fragmenting;
+mod socket;
 mod sockets;
 mod spares;
 mod watch;
 
 pub use addresses::{Excluded, LocalAddress};
+pub use fragmenting::Fragmenting;
+pub use socket::{Sent, Socket};
 pub use sockets::{Sockets, UdpError};
 pub use watch::{WatchError, watch};

@@ -1,5 +1,6 @@
 //! The sockets themselves, one a family.
 
+use super::socket::{Sent, Socket};
 use super::spares::Spares;
 use crate::wire::drops::{Drop, Drops};
 use crate::wire::path::MAIN;
@@ -10,7 +11,7 @@ use nix::{
         socket::{setsockopt, sockopt},
     },
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -27,8 +28,8 @@ const ATTEMPTS: u32 = 16;
 /// One UDP socket a family on one port, and spare ones on ports of their own; a family that the machine lacks is
 /// done without.
 pub struct Sockets {
-    v4: Option<UdpSocket>,
-    v6: Option<UdpSocket>,
+    v4: Option<Socket>,
+    v6: Option<Socket>,
     spares: Spares,
     poll: Epoll,
     drops: Arc<Drops>,
@@ -119,21 +120,25 @@ impl Sockets {
 
     /// The sockets to wait on and to receive from.
     pub fn each(&self) -> impl Iterator<Item = &UdpSocket> {
-        self.v4.iter().chain(&self.v6)
+        self.v4.iter().chain(&self.v6).map(|socket| &**socket)
     }
 
-    /// Sends one datagram by the main socket of the family of `to`, or by a spare one; a datagram that cannot be sent
+    /// Sends one datagram by the main socket of the family of `to`, or by a spare one. A datagram that cannot be sent
     /// now is lost and counted.
-    pub fn send_to(&self, socket: u16, to: SocketAddr, datagram: &[u8]) {
+    pub fn send_to(&self, socket: u16, to: SocketAddr, datagram: &[u8]) -> Sent {
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
         let sent = match (socket, to.is_ipv4()) {
-            (MAIN, true) => self.v4.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok()),
-            (MAIN, false) => self.v6.as_ref().is_some_and(|socket| send(socket, to, datagram).is_ok()),
-            (spare, _) => self.spares.get(spare).is_some_and(|socket| send(&socket, to, datagram).is_ok()),
+            (MAIN, true) => self.v4.as_ref().map(|socket| socket.send(to, datagram)),
+            (MAIN, false) => self.v6.as_ref().map(|socket| socket.send(to, datagram)),
+            (spare, _) => self.spares.get(spare).map(|socket| socket.send(to, datagram)),
         };
-        if !sent {
-            self.drops.count(Drop::SendFailed);
+        let sent = sent.unwrap_or(Sent::Lost);
+        match sent {
+            Sent::Out => {}
+            Sent::TooBig => self.drops.count(Drop::TooBig),
+            Sent::Lost => self.drops.count(Drop::SendFailed),
         }
+        sent
     }
 }
 
@@ -148,25 +153,17 @@ impl AsFd for Sockets {
 const V4: u64 = 1 << 32;
 const V6: u64 = 1 << 33;
 
-fn watching(v4: &Option<UdpSocket>, v6: &Option<UdpSocket>) -> io::Result<Epoll> {
+fn watching(v4: &Option<Socket>, v6: &Option<Socket>) -> io::Result<Epoll> {
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (socket, name) in [(v4, V4), (v6, V6)] {
         if let Some(socket) = socket {
-            poll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
+            poll.add(&**socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
         }
     }
     Ok(poll)
 }
 
-/// An earlier datagram's ICMP error is reported to the next call on the socket: that one deserves a second try.
-fn send(socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
-    match socket.send_to(datagram, to) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(datagram, to),
-        result => result,
-    }
-}
-
-type Pair = (Option<UdpSocket>, Option<UdpSocket>);
+type Pair = (Option<Socket>, Option<Socket>);
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -190,7 +187,7 @@ fn random() -> io::Result<Pair> {
 }
 
 /// A socket bound to `ip` and `port`; `None` where the machine lacks the family.
-fn open(ip: IpAddr, port: u16) -> io::Result<Option<UdpSocket>> {
+fn open(ip: IpAddr, port: u16) -> io::Result<Option<Socket>> {
     match bind(SocketAddr::new(ip, port)) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
@@ -200,19 +197,19 @@ fn open(ip: IpAddr, port: u16) -> io::Result<Option<UdpSocket>> {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
     widen(&socket)?;
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(Socket::new(socket.into(), address.is_ipv6()))
 }
 
 /// Asks for large buffers beyond the system's limit, which CAP_NET_ADMIN allows, else up to the limit.
-fn widen(socket: &Socket) -> io::Result<()> {
+fn widen(socket: &socket2::Socket) -> io::Result<()> {
     if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         socket.set_recv_buffer_size(BUFFER)?;
     }
@@ -302,8 +299,10 @@ mod tests {
     fn what_cannot_be_sent_is_counted() {
         let drops: Arc<Drops> = Arc::default();
         let sockets = Sockets::bind(0, drops.clone()).unwrap();
-        sockets.send_to(MAIN, "127.0.0.1:9".parse().unwrap(), &[0; 70_000]);
-        assert_eq!(drops.get(Drop::SendFailed), 1);
+        assert_eq!(sockets.send_to(MAIN, "127.0.0.1:9".parse().unwrap(), &[0; 70_000]), Sent::TooBig);
+        assert_eq!(sockets.send_to(MAIN, "127.0.0.1:0".parse().unwrap(), b"nowhere"), Sent::Lost);
+        assert_eq!(sockets.send_to(9, "127.0.0.1:9".parse().unwrap(), b"no such socket"), Sent::Lost);
+        assert_eq!((drops.get(Drop::TooBig), drops.get(Drop::SendFailed)), (1, 2));
     }
 
     #[test]

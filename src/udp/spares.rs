@@ -1,9 +1,10 @@
 //! Spare sockets by number: what probing a NAT and punching from many ports at once take.
 
+use super::socket::Socket;
 use arc_swap::ArcSwap;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, net::UdpSocket, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The most of them: a home router has room for some thousands of mappings, all hosts together.
 const MAX: usize = 512;
@@ -11,21 +12,21 @@ const MAX: usize = 512;
 /// The open ones; looked up for each datagram, changed seldom.
 #[derive(Default)]
 pub(super) struct Spares {
-    open: ArcSwap<BTreeMap<u16, Arc<UdpSocket>>>,
+    open: ArcSwap<BTreeMap<u16, Arc<Socket>>>,
     /// The number given last; held while the map is changed.
     last: Mutex<u16>,
 }
 
 impl Spares {
     /// Watches a socket by `poll`, and gives its number; none when there are too many.
-    pub fn add(&self, socket: UdpSocket, poll: &Epoll) -> Option<u16> {
+    pub fn add(&self, socket: Socket, poll: &Epoll) -> Option<u16> {
         let mut last = self.last.lock();
         let mut open = BTreeMap::clone(&self.open.load());
         if open.len() >= MAX {
             return None;
         }
         let number = next(*last, &open);
-        poll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number.into())).ok()?;
+        poll.add(&*socket, EpollEvent::new(EpollFlags::EPOLLIN, number.into())).ok()?;
         *last = number;
         open.insert(number, Arc::new(socket));
         self.open.store(Arc::new(open));
@@ -41,13 +42,13 @@ impl Spares {
     }
 
     /// The socket of this number.
-    pub fn get(&self, number: u16) -> Option<Arc<UdpSocket>> {
+    pub fn get(&self, number: u16) -> Option<Arc<Socket>> {
         self.open.load().get(&number).cloned()
     }
 }
 
 /// The next free number; used ones come back late, so that a datagram for the former is not taken for the new one's.
-fn next(last: u16, open: &BTreeMap<u16, Arc<UdpSocket>>) -> u16 {
+fn next(last: u16, open: &BTreeMap<u16, Arc<Socket>>) -> u16 {
     let mut number = last;
     loop {
         number = number.checked_add(1).unwrap_or(1);

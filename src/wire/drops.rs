@@ -96,6 +96,8 @@ reasons! {
     SendFailed = "send_failed",
     /// A packet that the TUN device refused.
     TunFailed = "tun_failed",
+    /// A packet or datagram larger than its path carries.
+    TooBig = "too_big",
 }
 
 impl fmt::Display for Drop {

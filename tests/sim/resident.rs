@@ -196,6 +196,7 @@ fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: 
         rendezvous: Some(crate::server::url()),
         mutual: Mutual::Name,
         wireguard: Vec::new(),
+        mtu: 1420,
         seed: bytes,
         drops,
     };

@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::services::{EventsTable, FilesTable, InboxTable, StreamsTable};
-use super::{ConfigError, WireguardPeer};
+use super::{ConfigError, WireguardPeer, allowed_mtu};
 use crate::identity::TunnelKey;
+use crate::wire::mtu::BASE;
 
 /// `pilotd.toml`; the commented example is `config/pilotd.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -72,12 +73,21 @@ pub(super) struct WireguardPeerTable {
     pub public_key: TunnelKey,
     pub address: Ipv6Addr,
     pub endpoint: Option<SocketAddr>,
+    #[serde(default, deserialize_with = "wireguard_mtu")]
+    pub mtu: Option<u16>,
 }
 
 impl From<WireguardPeerTable> for WireguardPeer {
     fn from(table: WireguardPeerTable) -> Self {
-        WireguardPeer { public_key: table.public_key, address: table.address, endpoint: table.endpoint }
+        let mtu = table.mtu.unwrap_or(BASE);
+        WireguardPeer { public_key: table.public_key, address: table.address, endpoint: table.endpoint, mtu }
     }
+}
+
+fn wireguard_mtu<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let bytes = u16::deserialize(deserializer)?;
+    allowed_mtu(&bytes).map_err(serde::de::Error::custom)?;
+    Ok(Some(bytes))
 }
 
 impl File {

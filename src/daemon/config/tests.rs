@@ -34,7 +34,7 @@ fn every_key_stands_in_the_example_with_its_default() {
     let keys: BTreeSet<_> = all.settings.iter().map(|setting| setting.key.clone()).collect();
     assert_eq!(keys, from_file("").unwrap().settings.into_iter().map(|setting| setting.key).collect());
     assert_eq!(all.wireguard.len(), 1);
-    assert_eq!((all.mtu, all.firewall, all.mutual_by_name), (1280, true, true));
+    assert_eq!((all.mtu, all.firewall, all.mutual_by_name), (1420, true, true));
 }
 
 #[test]
@@ -57,6 +57,13 @@ fn errors_name_file_line_and_key() {
     assert!(parse("mtu = \"big\"\n").starts_with("pilotd.toml:1: "));
     let value = from_file("hostname = \"Not A Name\"").unwrap_err().to_string();
     assert!(value.contains("hostname") && value.contains("Not A Name") && value.contains("file"), "{value}");
+    let peer = |mtu: &str| {
+        let text = "[[wireguard.peers]]\npublic_key = \"HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=\"\n\
+                    address = \"fd50:494c:4f54::ffff:0:1\"\n";
+        from_file(&format!("{text}{mtu}")).map(|config| config.wireguard[0].mtu)
+    };
+    assert_eq!((peer("").unwrap(), peer("mtu = 1420").unwrap()), (1280, 1420));
+    assert!(peer("mtu = 1500").unwrap_err().to_string().contains("1280 to 1420"));
     assert!(from_file("mtu = 9000").unwrap_err().to_string().contains("1280 to 1420"));
 }
 

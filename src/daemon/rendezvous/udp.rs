@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::rendezvous::bucket::Rate;
 use crate::rendezvous::relay::{Endpoint, Relay};
+use crate::udp::Fragmenting;
 use crate::wire::stun::{self, Change};
 use crate::wire::{Datagram, Drop, Drops, classify};
 
@@ -27,6 +28,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// The sockets, the relay machine and the counters.
 pub struct Forwarding {
     relays: Vec<UdpSocket>,
+    fragmenting: Vec<Fragmenting>,
     reflectors: Vec<UdpSocket>,
     relay: Mutex<Relay>,
     relay_drops: Arc<Drops>,
@@ -45,7 +47,9 @@ impl Forwarding {
     /// Serves the relay and STUN on `relays`, STUN alone on `reflectors`; `rate` is what one session may send.
     pub fn new(relays: Vec<UdpSocket>, reflectors: Vec<UdpSocket>, rate: Rate) -> Forwarding {
         let relay_drops = Arc::new(Drops::default());
+        let is_v6 = |socket: &UdpSocket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
         Forwarding {
+            fragmenting: relays.iter().map(|socket| Fragmenting::new(socket, is_v6(socket))).collect(),
             relays,
             reflectors,
             relay: Mutex::new(Relay::new(rate, relay_drops.clone())),
@@ -137,7 +141,14 @@ impl Forwarding {
     /// Never waits: a full socket buffer is a full link, where datagrams are lost anyway.
     fn send(&self, port: Port, to: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
         let socket = self.socket(port).ok_or(Drop::SendFailed)?;
-        socket.try_send_to(datagram, to).map(|_| ()).map_err(|_| Drop::SendFailed)
+        let sent = match port {
+            Port::Relay(index) => {
+                let fragmenting = self.fragmenting.get(index).ok_or(Drop::SendFailed)?;
+                fragmenting.send(socket, datagram, || socket.try_send_to(datagram, to))
+            }
+            Port::Reflector(_) => socket.try_send_to(datagram, to),
+        };
+        sent.map(|_| ()).map_err(|_| Drop::SendFailed)
     }
 }
 

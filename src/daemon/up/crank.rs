@@ -18,7 +18,8 @@ use crate::peer::PeerTable;
 use crate::rendezvous::LinkEvent;
 use crate::store::Store;
 use crate::tun::Device;
-use crate::udp::{LocalAddress, Sockets};
+use crate::udp::{LocalAddress, Sent, Sockets};
+use crate::wire::mtu::inner_len;
 use crate::wire::rendezvous::ClientMessage;
 use crate::wire::{Hop, Now};
 
@@ -99,6 +100,7 @@ impl Crank {
             Slow::Packet(packet) => self.node.handle_packet(now(), &packet),
             Slow::Datagram(socket, from, datagram) => self.node.handle_datagram(now(), socket, from, &datagram),
             Slow::Control(arrival, packet) => self.node.handle_control(now(), arrival, &packet),
+            Slow::TooBig(hop, inner) => self.node.handle_too_big(now(), hop, inner),
             Slow::Heard(arrival) => self.node.handle_arrival(now(), arrival),
             Slow::Failed(error) => {
                 let message = format!("the interface or its sockets failed: {error}");
@@ -123,7 +125,9 @@ impl Crank {
         loop {
             match self.node.poll_output(now()) {
                 Output::Transmit { hop: Hop::Udp { socket, to }, payload } => {
-                    self.sockets.send_to(socket, to, &payload)
+                    if self.sockets.send_to(socket, to, &payload) == Sent::TooBig {
+                        self.node.handle_too_big(now(), Hop::Udp { socket, to }, inner_len(&payload));
+                    }
                 }
                 Output::Transmit { hop: Hop::Stream, .. } => {}
                 Output::OpenSpares(count) => {

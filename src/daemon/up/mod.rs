@@ -211,6 +211,7 @@ fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
         key: peer.public_key,
         address: peer.address,
         endpoint: peer.endpoint,
+        mtu: peer.mtu,
     });
     Settings {
         network: config.network,
@@ -219,6 +220,7 @@ fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
         rendezvous: Some(url.clone()),
         mutual: if config.mutual_by_name { crate::node::trust::Mutual::Name } else { crate::node::trust::Mutual::Id },
         wireguard: wireguard.collect(),
+        mtu: config.mtu,
         seed,
         drops: ground.drops.clone(),
     }

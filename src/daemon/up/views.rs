@@ -74,6 +74,7 @@ pub fn peer(peer: &PeerView) -> Peer {
         path,
         endpoint,
         rtt_ms: peer.rtt.map(millis),
+        mtu: peer.mtu,
         tx_bytes: peer.tx_bytes,
         rx_bytes: peer.rx_bytes,
         last_handshake_secs: peer.last_handshake.map(|age| age.as_secs()),

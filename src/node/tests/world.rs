@@ -133,6 +133,7 @@ impl World {
             rendezvous: Some(format!("pilot://{}@203.0.113.1", self.server_key()).parse().unwrap()),
             mutual: Mutual::Name,
             wireguard: Vec::new(),
+            mtu: 1420,
             seed: settings_seed,
             drops: drops.clone(),
         };

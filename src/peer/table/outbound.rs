@@ -20,6 +20,11 @@ pub enum Outbound {
     },
     /// The node must connect first: the packet is for it to keep.
     Slow(Why),
+    /// Refused, and the program should be told what fits.
+    TooBig {
+        /// The most that the path carries, in bytes.
+        mtu: u16,
+    },
     /// Refused.
     Drop(Drop),
 }
@@ -49,6 +54,9 @@ impl PeerTable {
         let Some((hop, header)) = entry.path.and_then(|path| self.first_hop(path)) else {
             return Outbound::Slow(Why::NoPath);
         };
+        if packet.len() > usize::from(entry.mtu.inner) {
+            return Outbound::TooBig { mtu: entry.mtu.inner };
+        }
         let Some((headroom, body)) = out.split_first_chunk_mut::<{ relay::HEADER }>() else {
             return Outbound::Drop(Drop::Oversized);
         };

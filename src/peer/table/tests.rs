@@ -9,6 +9,7 @@ use crate::identity::Network;
 use crate::peer::testing::{self, Pair, SLOT_A, SLOT_B, packet, seal, secret};
 use crate::peer::tunnel::MIN_BUFFER;
 use crate::wire::control::{Control, encode};
+use crate::wire::mss::is_syn;
 use crate::wire::packet::CONTROL;
 use crate::wire::path::MAIN;
 use crate::wire::relay::{HEADER, deliver_header, send_header};
@@ -53,7 +54,7 @@ struct Nodes {
 
 fn table(us: u64, ours: Allocation, them: u64, tunnel: &Arc<Tunnel>, path: Option<Path>) -> PeerTable {
     let relay = Relay { server: server(), hop: Hop::main(server()), session: us, allocation: ours };
-    let entry = Entry { tunnel: Some(tunnel.clone()), id: Some(id(them)), address: ip(them), path };
+    let entry = Entry { tunnel: Some(tunnel.clone()), id: Some(id(them)), address: ip(them), path, mtu: Mtu::UNKNOWN };
     PeerTable::new(overlay(us), Some(relay), vec![entry])
 }
 
@@ -130,6 +131,53 @@ fn traffic_is_counted() {
     assert_eq!((a.sent_packets, a.sent_bytes, a.heard_on_path), (1, len, 1));
     assert_eq!((a.received_packets, b.sent_packets), (0, 0));
     assert_eq!((b.received_packets, b.received_bytes, b.heard_on_path), (1, len, 1));
+}
+
+#[test]
+fn a_packet_larger_than_the_path_carries_is_refused_with_what_fits() {
+    let mut nodes = connected();
+    let of = |len: usize| packet(ip(A), ip(B), 17, &vec![7; len - 40]);
+    assert!(outbound(&nodes.a, &of(1280)).is_ok());
+    assert_eq!(outbound(&nodes.a, &of(1281)), Err(Outbound::TooBig { mtu: 1280 }));
+    nodes.a = with_mtu(&nodes, Mtu::fixed(1340));
+    assert!(outbound(&nodes.a, &of(1340)).is_ok());
+    assert_eq!(outbound(&nodes.a, &of(1341)), Err(Outbound::TooBig { mtu: 1340 }));
+    assert_eq!(nodes.tunnels.a.traffic().sample().sent_large, 1);
+}
+
+#[test]
+fn connections_are_kept_to_what_the_path_carries_once_that_is_known() {
+    let nodes = connected();
+    let slot = Slot::new(SLOT_A).unwrap();
+    let sizes = |mtu| {
+        let table = with_mtu(&nodes, mtu);
+        let [mut out, mut back] = [(A, B), (B, A)].map(|(from, to)| syn(from, to, 1360));
+        table.clamp_outbound(&mut out);
+        table.clamp_inbound(slot, &mut back);
+        [out, back].map(|packet| u16::from_be_bytes([packet[62], packet[63]]))
+    };
+    assert_eq!(sizes(Mtu::fixed(1340)), [1280, 1280]);
+    assert_eq!(sizes(Mtu::fixed(1420)), [1360, 1360]);
+    assert_eq!(sizes(Mtu::UNKNOWN), [1360, 1360]);
+    let mut elsewhere = syn(A, B + 1, 1360);
+    with_mtu(&nodes, Mtu::fixed(1280)).clamp_outbound(&mut elsewhere);
+    assert_eq!(elsewhere, syn(A, B + 1, 1360));
+}
+
+fn with_mtu(nodes: &Nodes, mtu: Mtu) -> PeerTable {
+    let path = Some(Path::Direct(direct(2)));
+    let entry = Entry { tunnel: Some(nodes.tunnels.a.clone()), id: Some(id(B)), address: ip(B), path, mtu };
+    PeerTable::new(overlay(A), None, vec![entry])
+}
+
+fn syn(from: u64, to: u64, mss: u16) -> Vec<u8> {
+    let [high, low] = mss.to_be_bytes();
+    let mut tcp = [0; 24];
+    (tcp[12], tcp[13]) = (0x60, 0x02);
+    tcp[20..].copy_from_slice(&[2, 4, high, low]);
+    let packet = packet(ip(from), ip(to), 6, &tcp);
+    assert!(is_syn(&packet));
+    packet
 }
 
 #[test]
@@ -218,7 +266,13 @@ fn control_packets_and_keepalives_are_told_apart() {
 fn a_plain_wireguard_peer_may_have_any_address_but_sends_no_control_packets() {
     let pair = Pair::connected();
     let address: Ipv6Addr = "fd50:494c:4f54::1234:5:6:7".parse().unwrap();
-    let entry = Entry { tunnel: Some(pair.a.clone()), id: None, address, path: Some(Path::Direct(direct(2))) };
+    let entry = Entry {
+        tunnel: Some(pair.a.clone()),
+        id: None,
+        address,
+        path: Some(Path::Direct(direct(2))),
+        mtu: Mtu::UNKNOWN,
+    };
     let table = PeerTable::new(overlay(A), None, vec![entry]);
     assert!(outbound(&table, &packet(ip(A), address, 17, b"x")).is_ok());
     let sealed = |packet: &[u8]| seal(&pair.b, packet).unwrap();
@@ -231,8 +285,13 @@ fn a_plain_wireguard_peer_may_have_any_address_but_sends_no_control_packets() {
 #[test]
 fn no_packet_leaves_our_network() {
     let outside: Ipv6Addr = "2001:db8::1".parse().unwrap();
-    let entry =
-        Entry { tunnel: Some(Pair::connected().a), id: None, address: outside, path: Some(Path::Direct(direct(2))) };
+    let entry = Entry {
+        tunnel: Some(Pair::connected().a),
+        id: None,
+        address: outside,
+        path: Some(Path::Direct(direct(2))),
+        mtu: Mtu::UNKNOWN,
+    };
     let table = PeerTable::new(overlay(A), None, vec![entry]);
     let outcome = outbound(&table, &packet(ip(A), outside, 17, b"x"));
     assert_eq!(outcome, Err(Outbound::Drop(Drop::NoRoute)));
@@ -321,6 +380,7 @@ fn every_peer_is_found_and_nobody_else() {
             id: None,
             address: ip(u64::from(n) * 7919 % 1000),
             path: None,
+            mtu: Mtu::UNKNOWN,
         })
         .collect();
     let table = PeerTable::new(overlay(A), None, entries);
