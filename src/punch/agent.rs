@@ -154,6 +154,7 @@ impl Agent {
         if self.session.is_some() {
             self.check(now.monotonic);
             self.reopen(now.monotonic);
+            self.mtu.moved(now.monotonic);
         }
     }
 

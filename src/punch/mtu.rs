@@ -119,10 +119,13 @@ impl Discovery {
         self.path = Some(path);
         self.top = largest(path, self.ceiling);
         self.inner = self.inner.min(self.top);
-        self.restart();
-        match self.inner {
-            BASE => self.proceed(now),
-            size => self.begin(now, size),
+        self.doubt(now);
+    }
+
+    /// Our end of the path leads through another network, perhaps: all of it is tried again.
+    pub(super) fn moved(&mut self, now: Instant) {
+        if self.path.is_some() {
+            self.doubt(now);
         }
     }
 
@@ -225,6 +228,14 @@ impl Discovery {
             self.begin(now, self.top);
         } else {
             self.begin(now, self.inner + open / 2);
+        }
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        self.restart();
+        match self.inner {
+            BASE => self.proceed(now),
+            size => self.begin(now, size),
         }
     }
 

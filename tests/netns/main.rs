@@ -14,6 +14,7 @@ mod inbox;
 mod lab;
 mod matrix;
 mod probe;
+mod mtu;
 mod silence;
 mod soak;
 mod wireguard;

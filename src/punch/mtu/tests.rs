@@ -209,6 +209,23 @@ fn a_new_path_starts_from_what_passed_on_the_former() {
 }
 
 #[test]
+fn another_network_of_ours_is_measured_though_the_path_has_the_same_name() {
+    let mut walk = Walk::new(1340);
+    walk.run(secs(5));
+    walk.carries = 1420;
+    walk.search.moved(walk.now);
+    walk.run(secs(1));
+    assert_eq!(walk.search.mtu(), Mtu::fixed(1420));
+    walk.carries = 1340;
+    walk.search.moved(walk.now);
+    walk.run(secs(4));
+    assert!((1333..=1340).contains(&walk.search.inner));
+    walk.search.lost();
+    walk.search.moved(walk.now);
+    assert_eq!(walk.search.deadline(), None);
+}
+
+#[test]
 fn the_ceiling_and_the_headers_outside_bound_it() {
     let mut walk = Walk::new(1500);
     walk.search.set_ceiling(1300);
@@ -232,6 +249,7 @@ proptest! {
                 0 => walk.carries = number,
                 1 => walk.works = flag,
                 2 => walk.loses = u32::from(number % 5),
+                3 if flag => walk.search.moved(now),
                 3 => walk.search.refused(now, number),
                 4 => walk.search.answered(now, u64::from(number), number),
                 5 => if let Some((id, size)) = sent { walk.search.answered(now, id, size) },
