@@ -3,6 +3,7 @@
 mod arbitrary;
 #[cfg(feature = "sim")]
 mod long;
+mod sizes;
 mod stories;
 mod trust;
 mod world;

@@ -14,6 +14,7 @@ use crate::node::*;
 use crate::peer::record::{Change, Records};
 use crate::rendezvous::LinkEvent;
 use crate::wire::Hop;
+use crate::wire::mtu::may_fragment;
 use crate::wire::path::MAIN;
 use crate::wire::relay::{self, Frame};
 use crate::wire::rendezvous::{self as message, ClientMessage, ServerMessage, client_message};
@@ -57,6 +58,8 @@ pub struct World {
     pub is_direct_open: bool,
     /// Whether no datagram arrives anywhere.
     pub is_cut: bool,
+    /// The largest datagram that arrives, with its headers, unless it may be cut.
+    pub mtu: usize,
     /// Envelopes that the server carried: from, to, sealed.
     pub carried: Vec<(usize, PublicKey, Vec<u8>)>,
     /// Datagrams that arrived at nodes: from, which node, bytes.
@@ -88,6 +91,7 @@ impl World {
             hosts: Vec::new(),
             is_direct_open: true,
             is_cut: false,
+            mtu: 1500,
             carried: Vec::new(),
             arrived: Vec::new(),
             stranger_heard: 0,
@@ -221,7 +225,9 @@ impl World {
 
     /// A packet of a program on `from` to `to`.
     pub fn packet(&self, from: usize, to: usize, payload: &[u8]) -> Vec<u8> {
-        let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, 17, 64];
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        packet.extend_from_slice(&[17, 64]);
         packet.extend_from_slice(&self.address(from).octets());
         packet.extend_from_slice(&self.address(to).octets());
         packet.extend_from_slice(payload);
@@ -297,6 +303,7 @@ impl World {
                 }
                 Delivery::Message { .. } => {}
                 Delivery::Datagram { .. } if self.is_cut => {}
+                Delivery::Datagram { payload, .. } if !may_fragment(&payload) && payload.len() + 28 > self.mtu => {}
                 Delivery::Datagram { from, to, payload } => self.arrive(from, to, payload),
             }
         }
