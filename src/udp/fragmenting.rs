@@ -13,8 +13,8 @@ use nix::{
 use parking_lot::{RwLock, RwLockWriteGuard};
 use std::os::fd::AsFd;
 
-/// Every link of IPv6 carries a datagram of this size whole, and nearly every one of IPv4.
-const SMALL: usize = 1200;
+/// Every host takes IP packets of 576 bytes (RFC 1122, section 3.3.2), and every link worth the name carries them whole.
+const SMALL: usize = 576 - 28;
 
 sockopt_impl!(
     /// When the kernel cuts IPv4 datagrams: `IP_PMTUDISC_*`.
