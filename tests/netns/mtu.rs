@@ -12,7 +12,7 @@ const RELAYED: u16 = 80;
 const GRAIN: u16 = 8;
 
 fn gateway(home: &Host) -> Host {
-    Host { namespace: format!("{}-gw", home.namespace), ip: String::new() }
+    Host { namespace: format!("{}-gw", home.namespace), ip: String::new(), ipv6: None }
 }
 
 /// The gateway of a home forwards nothing larger in either direction, without knowing it of its own interfaces.
