@@ -20,8 +20,9 @@ use crate::rendezvous::directory::MAX_SESSIONS;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The most handshakes at once.
 const MAX_HANDSHAKES: usize = 1024;
-/// The most proven connections at once: somewhat more than sessions, so that "full" can be said properly.
-const MAX_CONNECTIONS: usize = MAX_SESSIONS + 256;
+/// The most proven connections at once: a link and a relay stream for each session, and somewhat more, so that "full" can
+/// be said properly.
+const MAX_CONNECTIONS: usize = 2 * MAX_SESSIONS + 256;
 /// The pause after a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

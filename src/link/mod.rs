@@ -11,13 +11,16 @@ pub mod client;
 pub mod server;
 
 mod accept;
+mod carried;
 mod dial;
 mod error;
+mod frames;
 mod lease;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+pub use carried::{Carried, Incoming};
 pub use error::LinkError;
 
 use std::time::Duration;

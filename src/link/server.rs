@@ -1,7 +1,8 @@
 //! The server's end of the link: turns connections into sessions of the directory.
 //!
 //! Comes in: listening sockets, and through each session's channel what to send to it. Goes out: [`ServerEvent`]s in the
-//! order in which they happened to a session. A session that talks too much is read more slowly, and loses nothing.
+//! order in which they happened to a session, and apart from them relay streams ([`Carried`]). A session that talks too
+//! much is read more slowly, and loses nothing.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +17,14 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::accept::Door;
-use super::lease::{Caller, Leased};
+use super::carried::{Carried, Incoming, STREAM_QUEUE};
+use super::lease::{Caller, Leased, Stay};
 use super::service::rendezvous_server::{Rendezvous, RendezvousServer};
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, tls};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, frames, tls};
 use crate::identity::{Identity, PublicKey};
 use crate::rendezvous::bucket::Bucket;
 use crate::rendezvous::directory::{SESSION_RATE, SessionId};
-use crate::wire::rendezvous::{ClientMessage, MAX_MESSAGE, ServerMessage};
+use crate::wire::rendezvous::{ClientMessage, MAX_MESSAGE, RelayFrames, ServerMessage};
 
 /// The most messages that wait for a session which reads slowly.
 pub const SESSION_QUEUE: usize = 64;
@@ -52,6 +54,7 @@ pub async fn serve(
     listeners: Vec<TcpListener>,
     identity: &Identity,
     events: mpsc::Sender<ServerEvent>,
+    relays: mpsc::Sender<Carried>,
     mut stop: watch::Receiver<()>,
 ) -> Result<(), ServeError> {
     let (accepted, connections) = mpsc::channel::<Leased>(ACCEPTED_QUEUE);
@@ -60,7 +63,7 @@ pub async fn serve(
         tokio::spawn(door.clone().accept_all(listener));
     }
     drop(door);
-    let service = RendezvousServer::new(Link { events, last_session: AtomicU64::new(0) });
+    let service = RendezvousServer::new(Link { events, relays, last_session: AtomicU64::new(0) });
     let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -87,23 +90,23 @@ pub enum ServeError {
 /// The request handler; it knows nothing of sessions but their numbers.
 struct Link {
     events: mpsc::Sender<ServerEvent>,
+    relays: mpsc::Sender<Carried>,
     last_session: AtomicU64,
 }
 
 #[tonic::async_trait]
 impl Rendezvous for Link {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
+    type RelayStream = Pin<Box<dyn Stream<Item = Result<RelayFrames, Status>> + Send>>;
 
     async fn connect(
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| Status::internal("the connection has no key"))?;
-        let stay = caller.open().ok_or_else(|| Status::failed_precondition("one stream a connection"))?;
+        let (key, stay) = enter(&request)?;
         let session = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let (outgoing, queue) = mpsc::channel(SESSION_QUEUE);
-        let connected = ServerEvent::Connected { session, key: caller.key, outgoing };
+        let connected = ServerEvent::Connected { session, key, outgoing };
         self.events.send(connected).await.map_err(|_| Status::unavailable("the server stops"))?;
         tokio::spawn(read_all(session, request.into_inner(), self.events.clone()));
         let messages = ReceiverStream::new(queue).map(move |message| {
@@ -113,6 +116,26 @@ impl Rendezvous for Link {
         });
         Ok(Response::new(Box::pin(messages)))
     }
+
+    async fn relay(&self, request: Request<Streaming<RelayFrames>>) -> Result<Response<Self::RelayStream>, Status> {
+        let (key, stay) = enter(&request)?;
+        let (outgoing, queue) = mpsc::channel(STREAM_QUEUE);
+        let carried = Carried { key, outgoing, incoming: Incoming(request.into_inner()) };
+        self.relays.send(carried).await.map_err(|_| Status::unavailable("the server stops"))?;
+        let messages = frames::messages(queue).map(move |message| {
+            let _open = &stay;
+            Ok(message)
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+/// Who calls, and the one stream that its connection may open.
+fn enter<T>(request: &Request<T>) -> Result<(PublicKey, Stay), Status> {
+    let caller = request.extensions().get::<Caller>();
+    let caller = caller.ok_or_else(|| Status::internal("the connection has no key"))?;
+    let stay = caller.open().ok_or_else(|| Status::failed_precondition("one stream a connection"))?;
+    Ok((caller.key, stay))
 }
 
 /// Passes on what a node says, at the rate it may, and at last that it is gone.

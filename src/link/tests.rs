@@ -22,6 +22,7 @@ struct Server {
     key: PublicKey,
     port: u16,
     events: mpsc::Receiver<ServerEvent>,
+    carried: mpsc::Receiver<Carried>,
     stop: watch::Sender<()>,
 }
 
@@ -35,11 +36,12 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let (sender, events) = mpsc::channel(16);
         let (stop, stopped) = watch::channel(());
+        let (relays, carried) = mpsc::channel(16);
         let key = identity.public_key();
         tokio::spawn(async move {
-            server::serve(vec![listener], &identity, sender, stopped).await.unwrap();
+            server::serve(vec![listener], &identity, sender, relays, stopped).await.unwrap();
         });
-        Server { key, port, events, stop }
+        Server { key, port, events, carried, stop }
     }
 
     async fn next(&mut self) -> ServerEvent {

@@ -86,12 +86,16 @@ reasons! {
     RelayWrongEndpoint = "relay_wrong_endpoint",
     /// A relay binding whose MAC does not fit the session's key.
     RelayBadMac = "relay_bad_mac",
+    /// A relay binding over a stream of another node than the session's.
+    RelayWrongKey = "relay_wrong_key",
     /// A STUN request shorter than its answer would be.
     StunShort = "stun_short",
     /// A link-local, multicast or control packet from our own TUN.
     TunControl = "tun_control",
     /// An item for the slow path when its queue was full.
     QueueFull = "queue_full",
+    /// A frame for a relay stream that is not open, or whose queue is full.
+    StreamFull = "stream_full",
     /// A datagram that the system refused to send.
     SendFailed = "send_failed",
     /// A packet that the TUN device refused.

@@ -22,6 +22,8 @@ use super::{Allocation, Drop, RelayCredential};
 pub const VERSION: u32 = 1;
 /// The most bytes of an encoded message.
 pub const MAX_MESSAGE: usize = 64 * 1024;
+/// The most bytes of one frame in [`RelayFrames`].
+pub const MAX_FRAME: usize = 2 * 1024;
 /// The most bytes of a statement in [`RequestTrust`].
 pub const MAX_STATEMENT: usize = 2 * 1024;
 

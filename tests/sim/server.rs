@@ -178,11 +178,14 @@ impl Server {
             return None;
         }
         let came = datagram.len();
-        let (to, length) =
-            running.relay.handle_datagram(now.monotonic, Endpoint { socket: 0, remote: from }, &mut datagram)?;
+        let from = Endpoint::Udp { socket: 0, remote: from };
+        let (to, length) = running.relay.handle_datagram(now.monotonic, from, &mut datagram)?;
         assert!(length <= came, "the relay amplifies");
         datagram.truncate(length);
-        Some((port, to.remote, datagram))
+        match to {
+            Endpoint::Udp { remote, .. } => Some((port, remote, datagram)),
+            Endpoint::Stream { .. } => None,
+        }
     }
 
     fn drain(&mut self, now: Now) {
@@ -191,7 +194,7 @@ impl Server {
             match running.directory.poll_output() {
                 Output::Send(session, message) => self.outbox.extend(addressed(&running.sessions, session, message)),
                 Output::Close(session) => drop(running.sessions.remove(&session)),
-                Output::OpenRelay(credential) => running.relay.open(now.monotonic, credential),
+                Output::OpenRelay(key, credential) => running.relay.open(now.monotonic, key, credential),
                 Output::CloseRelay(session) => running.relay.close(session),
                 Output::Derive(key) => running.directory.handle_derived(now, key, id_of(&key)),
                 Output::Save(Change::Register(registration)) => {

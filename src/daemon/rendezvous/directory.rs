@@ -166,7 +166,7 @@ impl DirectoryLoop {
             Output::Close(session) => {
                 self.outgoing.remove(&session);
             }
-            Output::OpenRelay(credential) => self.forwarding.relay().open(Instant::now(), credential),
+            Output::OpenRelay(key, credential) => self.forwarding.relay().open(Instant::now(), key, credential),
             Output::CloseRelay(session) => self.forwarding.relay().close(session),
             Output::Derive(key) => {
                 // The queue holds as many as the directory asks for at once.

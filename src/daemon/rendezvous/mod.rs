@@ -1,7 +1,7 @@
 //! The rendezvous server: the directory and the relay machine with sockets, disk and clock around them.
 //!
-//! Comes in: [`Options`]. Goes out: a [`Handle`] with the URLs that nodes are given. TCP port P carries the links, UDP
-//! port P+1 STUN and the relay, UDP port P+2 STUN alone, so that a node sees two mappings of its NAT.
+//! Comes in: [`Options`]. Goes out: a [`Handle`] with the URLs that nodes are given. TCP port P carries the links, and the
+//! relay for nodes whose UDP does not pass; UDP port P+1 STUN and the relay, UDP port P+2 STUN alone, so that a node sees two mappings of its NAT.
 //!
 //! The state folder holds the key (`rendezvous.pem`), what must outlive a restart (`rendezvous.db`), a lock against a
 //! second server, and while it runs `status.sock`, which answers `GET /v1/status` with counters as JSON.
@@ -11,6 +11,7 @@ mod directory;
 mod error;
 mod sockets;
 mod status;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod udp;
@@ -48,6 +49,8 @@ use udp::Forwarding;
 
 /// Events of all links that wait for the directory; beyond that the links are read more slowly.
 const EVENT_QUEUE: usize = 1024;
+/// Relay streams between gRPC and the relay.
+const ACCEPTED_QUEUE: usize = 64;
 
 /// Keeps the secret of relay allocations apart from all other uses of the key.
 const ALLOCATION_DOMAIN: &[u8] = b"pilot-relay-allocation-v1";
@@ -124,8 +127,10 @@ pub async fn start(options: Options) -> Result<Handle, StartError> {
     let (directory, questions) = DirectoryLoop::new(settings, opened, forwarding.clone(), lock, &mut tasks);
     let directory = directory.run_on_thread(links)?;
     udp::spawn(&forwarding, &mut tasks);
+    let (relays, accepted) = mpsc::channel(ACCEPTED_QUEUE);
+    tasks.spawn(streams::serve(forwarding.clone(), accepted));
     status::spawn(&options.state, questions, forwarding, Instant::now(), &mut tasks)?;
-    tasks.spawn(serve_links(tcp, identity, events, stopped));
+    tasks.spawn(serve_links(tcp, identity, events, relays, stopped));
     Ok(Handle { urls, stop, tasks, directory })
 }
 
@@ -164,9 +169,10 @@ async fn serve_links(
     listeners: Vec<tokio::net::TcpListener>,
     identity: Identity,
     events: mpsc::Sender<link::server::ServerEvent>,
+    relays: mpsc::Sender<link::Carried>,
     stopped: watch::Receiver<()>,
 ) {
-    if let Err(failure) = link::server::serve(listeners, &identity, events, stopped).await {
+    if let Err(failure) = link::server::serve(listeners, &identity, events, relays, stopped).await {
         error!("the rendezvous server takes no connections any more: {failure}");
     }
 }

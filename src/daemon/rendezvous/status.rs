@@ -104,7 +104,7 @@ fn data(status: &Status, counters: Counters) -> Value {
         "mailbox_refused": counters.refused,
         "stun": { "requests": stun_requests, "dropped": stun_dropped },
         "relay": {
-            "bound": relay.bound, "datagrams": relay.datagrams, "bytes": relay.bytes, "dropped": dropped,
+            "bound": relay.bound, "streams": status.forwarding.streams().count(), "datagrams": relay.datagrams, "bytes": relay.bytes, "dropped": dropped,
         },
         "uptime_secs": status.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),

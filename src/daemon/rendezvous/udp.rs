@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
+use super::streams::Streams;
 use crate::rendezvous::bucket::Rate;
 use crate::rendezvous::relay::{Endpoint, Relay};
 use crate::udp::Fragmenting;
@@ -31,6 +32,7 @@ pub struct Forwarding {
     fragmenting: Vec<Fragmenting>,
     reflectors: Vec<UdpSocket>,
     relay: Mutex<Relay>,
+    streams: Streams,
     relay_drops: Arc<Drops>,
     stun_requests: AtomicU64,
     stun_dropped: AtomicU64,
@@ -53,6 +55,7 @@ impl Forwarding {
             relays,
             reflectors,
             relay: Mutex::new(Relay::new(rate, relay_drops.clone())),
+            streams: Streams::default(),
             relay_drops,
             stun_requests: AtomicU64::new(0),
             stun_dropped: AtomicU64::new(0),
@@ -62,6 +65,11 @@ impl Forwarding {
     /// The relay machine, to open and close sessions and to read its counters.
     pub fn relay(&self) -> MutexGuard<'_, Relay> {
         self.relay.lock()
+    }
+
+    /// The relay streams that are open.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Why the relay refused datagrams.
@@ -84,7 +92,9 @@ impl Forwarding {
     fn handle(&self, port: Port, from: SocketAddr, datagram: &mut [u8]) {
         match (classify(datagram), port) {
             (Ok(Datagram::Stun(request)), _) => self.reflect(port, from, request),
-            (Ok(Datagram::Relay(_)), Port::Relay(socket)) => self.forward(Endpoint { socket, remote: from }, datagram),
+            (Ok(Datagram::Relay(_)), Port::Relay(socket)) => {
+                self.forward(Endpoint::Udp { socket, remote: from }, datagram);
+            }
             (Err(reason), Port::Relay(_)) => self.relay_drops.count(reason),
             (Ok(_), Port::Relay(_)) => self.relay_drops.count(Drop::NotOurs),
             (_, Port::Reflector(_)) => self.count_stun(Err(Drop::NotOurs)),
@@ -128,14 +138,16 @@ impl Forwarding {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn forward(&self, from: Endpoint, datagram: &mut [u8]) {
-        let forwarded = self.relay().handle_datagram(Instant::now(), from, datagram);
-        if let Some((to, len)) = forwarded
-            && let Some(datagram) = datagram.get(..len)
-            && let Err(reason) = self.send(Port::Relay(to.socket), to.remote, datagram)
-        {
-            self.relay_drops.count(reason);
-        }
+    /// Takes a frame, and sends on what the relay makes of it: where to.
+    pub fn forward(&self, from: Endpoint, frame: &mut [u8]) -> Option<Endpoint> {
+        let (to, len) = self.relay().handle_datagram(Instant::now(), from, frame)?;
+        let frame = frame.get(..len)?;
+        let sent = match to {
+            Endpoint::Udp { socket, remote } => self.send(Port::Relay(socket), remote, frame),
+            Endpoint::Stream { number, key } => self.streams.send(number, &key, frame),
+        };
+        sent.map_err(|reason| self.relay_drops.count(reason)).ok()?;
+        Some(to)
     }
 
     /// Never waits: a full socket buffer is a full link, where datagrams are lost anyway.

@@ -110,6 +110,36 @@ pub mod rendezvous_client {
                 .insert(GrpcMethod::new("pilot.rendezvous.v1.Rendezvous", "Connect"));
             self.inner.streaming(req, path, codec).await
         }
+        /// The relay of the UDP port, for nodes whose UDP does not pass. On a connection of its own, so that neither stream
+        /// waits for the other; a newer stream of the same key ends the older.
+        pub async fn relay(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = crate::wire::rendezvous::RelayFrames,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<crate::wire::rendezvous::RelayFrames>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pilot.rendezvous.v1.Rendezvous/Relay",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pilot.rendezvous.v1.Rendezvous", "Relay"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -142,6 +172,23 @@ pub mod rendezvous_server {
                 tonic::Streaming<crate::wire::rendezvous::ClientMessage>,
             >,
         ) -> std::result::Result<tonic::Response<Self::ConnectStream>, tonic::Status>;
+        /// Server streaming response type for the Relay method.
+        type RelayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    crate::wire::rendezvous::RelayFrames,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The relay of the UDP port, for nodes whose UDP does not pass. On a connection of its own, so that neither stream
+        /// waits for the other; a newer stream of the same key ends the older.
+        async fn relay(
+            &self,
+            request: tonic::Request<
+                tonic::Streaming<crate::wire::rendezvous::RelayFrames>,
+            >,
+        ) -> std::result::Result<tonic::Response<Self::RelayStream>, tonic::Status>;
     }
     /// Introduces nodes to each other. It delivers, and is trusted with nothing else.
     #[derive(Debug)]
@@ -254,6 +301,55 @@ pub mod rendezvous_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConnectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pilot.rendezvous.v1.Rendezvous/Relay" => {
+                    #[allow(non_camel_case_types)]
+                    struct RelaySvc<T: Rendezvous>(pub Arc<T>);
+                    impl<
+                        T: Rendezvous,
+                    > tonic::server::StreamingService<
+                        crate::wire::rendezvous::RelayFrames,
+                    > for RelaySvc<T> {
+                        type Response = crate::wire::rendezvous::RelayFrames;
+                        type ResponseStream = T::RelayStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<crate::wire::rendezvous::RelayFrames>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rendezvous>::relay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RelaySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -101,7 +101,7 @@ impl Directory {
             hostname: hostname.map(Hostname::to_string),
             hostname_taken,
         };
-        self.outputs.push_back(Output::OpenRelay(relay));
+        self.outputs.push_back(Output::OpenRelay(*key, relay));
         self.send(id, welcome);
     }
 

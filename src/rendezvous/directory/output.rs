@@ -13,8 +13,8 @@ pub enum Output {
     Send(SessionId, ServerMessage),
     /// End a session after what was sent to it.
     Close(SessionId),
-    /// Let a session use the relay.
-    OpenRelay(RelayCredential),
+    /// Let this node use the relay with this credential.
+    OpenRelay(PublicKey, RelayCredential),
     /// End a session at the relay.
     CloseRelay(u64),
     /// Derive the node ID of a key and give it to [`Directory::handle_derived`](super::Directory::handle_derived).

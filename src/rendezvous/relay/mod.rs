@@ -5,7 +5,9 @@
 //! It sees only sealed WireGuard messages. Sockets are left to the daemon, logins and allocations
 //! to the directory.
 //!
-//! A session forwards nothing before a [Bind](crate::wire::relay) proved its key from the endpoint that it sends from.
+//! A node is reached by UDP or by a stream over TLS: both are endpoints to which a session binds, and between which it
+//! moves, in the same way. A session forwards nothing before a [Bind](crate::wire::relay) proved its key from the endpoint
+//! that it sends from; over a stream, its owner must be the node that TLS proved.
 //! The nonces of a session's Binds grow: a recorded Bind replayed from elsewhere moves nothing.
 
 mod sessions;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::bucket::Rate;
+use crate::identity::PublicKey;
 use crate::wire::relay::{self, Frame, HEADER};
 use crate::wire::{Allocation, Drop, Drops, RelayCredential};
 
@@ -28,12 +31,22 @@ pub const SESSION_RATE: Rate = Rate { per_second: 100_000_000 / 8, burst: 4 << 2
 pub const MAX_SESSIONS: usize = 20_000;
 
 /// Where a datagram came from or goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Which of the relay's own sockets, as its owner numbers them: a node is answered from the one it spoke to.
-    pub socket: usize,
-    /// The node's address and port, as that socket saw it.
-    pub remote: SocketAddr,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A UDP endpoint.
+    Udp {
+        /// Which of the relay's own sockets, as its owner numbers them: a node is answered from the one it spoke to.
+        socket: usize,
+        /// The node's address and port, as that socket saw it.
+        remote: SocketAddr,
+    },
+    /// A stream over TLS: what UDP would carry in datagrams it carries in frames.
+    Stream {
+        /// The stream, as its owner numbers them: never the same twice.
+        number: u64,
+        /// The node at its other end, as TLS proved it.
+        key: PublicKey,
+    },
 }
 
 /// What passed since the start.
@@ -66,8 +79,8 @@ impl Relay {
     }
 
     /// Lets the owner of a credential bind; it follows the allocation's former session. A full relay opens no more.
-    pub fn open(&mut self, now: Instant, credential: RelayCredential) {
-        self.sessions.open(now, credential);
+    pub fn open(&mut self, now: Instant, owner: PublicKey, credential: RelayCredential) {
+        self.sessions.open(now, owner, credential);
     }
 
     /// Ends a session; its datagrams are dropped from now on. An unknown one has ended already.
@@ -83,7 +96,7 @@ impl Relay {
     fn handle(&mut self, now: Instant, from: Endpoint, datagram: &mut [u8]) -> Result<Forward, Drop> {
         match Frame::parse(datagram)? {
             Frame::Bind(binding) => {
-                let session = self.sessions.bind(from, &binding)?;
+                let session = self.sessions.bind(now, from, &binding)?;
                 let answer = relay::bound(binding.session, &session.credential.key, binding.nonce);
                 put(datagram, &answer)?;
                 Ok((from, answer.len()))
@@ -102,7 +115,7 @@ impl Relay {
 
     /// Checks that the sender may send, takes the bytes from its share, and gives its allocation.
     fn charge(&mut self, now: Instant, from: Endpoint, session: u64, bytes: usize) -> Result<Allocation, Drop> {
-        let sender = self.sessions.sender(session, from)?;
+        let sender = self.sessions.sender(now, session, from)?;
         sender.bucket.take(now, bytes as u64, self.rate).map_err(|_| Drop::RateLimited)?;
         Ok(sender.credential.allocation)
     }

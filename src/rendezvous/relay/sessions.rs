@@ -4,19 +4,27 @@
 //! reconnects.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Endpoint, MAX_SESSIONS};
+use crate::identity::PublicKey;
 use crate::rendezvous::bucket::Bucket;
 use crate::wire::relay::Binding;
 use crate::wire::{Allocation, Drop, RelayCredential};
 
+/// How long a session may send from where it was bound before.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// One login.
 pub struct Session {
+    /// Whose login it is.
+    owner: PublicKey,
     /// What the directory gave to it.
     pub credential: RelayCredential,
     /// Where its datagrams come from and go to, once a Bind proved it.
     pub bound: Option<Endpoint>,
+    /// Where it was bound before, and until when it may still send from there: what was under way when it moved.
+    former: Option<(Endpoint, Instant)>,
     /// What it may still send.
     pub bucket: Bucket,
     /// The largest nonce of its Binds.
@@ -24,21 +32,34 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(now: Instant, credential: RelayCredential) -> Session {
-        Session { credential, bound: None, bucket: Bucket::full(now), nonce: 0 }
+    fn new(now: Instant, owner: PublicKey, credential: RelayCredential) -> Session {
+        Session { owner, credential, bound: None, former: None, bucket: Bucket::full(now), nonce: 0 }
     }
 
     /// Takes a Bind. To move from one endpoint to another its nonce must be a new one; from the endpoint that is bound
     /// already a repetition does no harm.
-    fn bind(&mut self, from: Endpoint, binding: &Binding) -> Result<(), Drop> {
+    fn bind(&mut self, now: Instant, from: Endpoint, binding: &Binding) -> Result<(), Drop> {
         binding.verify(&self.credential.key)?;
+        if matches!(from, Endpoint::Stream { key, .. } if key != self.owner) {
+            return Err(Drop::RelayWrongKey);
+        }
         let moves = self.bound.is_some_and(|bound| bound != from);
         if moves && binding.nonce <= self.nonce {
             return Err(Drop::Replayed);
         }
+        if moves {
+            self.former = self.bound.map(|bound| (bound, now + GRACE));
+        }
         self.bound = Some(from);
         self.nonce = self.nonce.max(binding.nonce);
         Ok(())
+    }
+}
+
+impl Session {
+    /// Whether it has just moved from there.
+    fn was_at(&self, now: Instant, endpoint: Endpoint) -> bool {
+        self.former.is_some_and(|(former, until)| former == endpoint && now < until)
     }
 }
 
@@ -57,11 +78,11 @@ pub struct Sessions {
 
 impl Sessions {
     /// Adds a session; beyond [`MAX_SESSIONS`] nothing happens.
-    pub fn open(&mut self, now: Instant, credential: RelayCredential) {
+    pub fn open(&mut self, now: Instant, owner: PublicKey, credential: RelayCredential) {
         if self.all.len() < MAX_SESSIONS {
             self.close(credential.session);
             self.queue_for(credential.allocation, credential.session);
-            self.all.insert(credential.session, Session::new(now, credential));
+            self.all.insert(credential.session, Session::new(now, owner, credential));
         }
     }
 
@@ -100,9 +121,9 @@ impl Sessions {
     }
 
     /// Binds a session to the endpoint that its Bind came from; it ends the one that held its allocation before.
-    pub fn bind(&mut self, from: Endpoint, binding: &Binding) -> Result<&Session, Drop> {
+    pub fn bind(&mut self, now: Instant, from: Endpoint, binding: &Binding) -> Result<&Session, Drop> {
         let session = self.all.get_mut(&binding.session).ok_or(Drop::RelayUnknownSession)?;
-        session.bind(from, binding)?;
+        session.bind(now, from, binding)?;
         let holder = self.holders.get(&session.credential.allocation);
         let former = holder.filter(|holder| holder.next == Some(binding.session)).map(|holder| holder.current);
         if let Some(former) = former {
@@ -112,12 +133,12 @@ impl Sessions {
     }
 
     /// The session that may send from an endpoint.
-    pub fn sender(&mut self, session: u64, from: Endpoint) -> Result<&mut Session, Drop> {
+    pub fn sender(&mut self, now: Instant, session: u64, from: Endpoint) -> Result<&mut Session, Drop> {
         let sender = self.all.get_mut(&session).ok_or(Drop::RelayUnknownSession)?;
         match sender.bound {
             None => Err(Drop::RelayUnbound),
-            Some(endpoint) if endpoint != from => Err(Drop::RelayWrongEndpoint),
-            Some(_) => Ok(sender),
+            Some(endpoint) if endpoint == from || sender.was_at(now, from) => Ok(sender),
+            Some(_) => Err(Drop::RelayWrongEndpoint),
         }
     }
 

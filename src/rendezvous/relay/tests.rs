@@ -1,6 +1,9 @@
 use std::time::Duration;
 
+use rand_core::SeedableRng;
+
 use super::*;
+use crate::identity::Identity;
 use crate::wire::relay::{bind, send_header};
 
 struct Harness {
@@ -13,8 +16,19 @@ fn credential(session: u64, allocation: u64) -> RelayCredential {
     RelayCredential { session, key: [session as u8; 32], allocation: Allocation(allocation) }
 }
 
+/// The node that logged in with a session.
+fn owner(session: u64) -> PublicKey {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(session);
+    Identity::generate(&mut rng).public_key()
+}
+
+/// A stream of the node that logged in with a session.
+fn stream(number: u64, session: u64) -> Endpoint {
+    Endpoint::Stream { number, key: owner(session) }
+}
+
 fn at(port: u16) -> Endpoint {
-    Endpoint { socket: usize::from(port % 2), remote: SocketAddr::from(([192, 0, 2, 1], port)) }
+    Endpoint::Udp { socket: usize::from(port % 2), remote: SocketAddr::from(([192, 0, 2, 1], port)) }
 }
 
 impl Harness {
@@ -28,7 +42,7 @@ impl Harness {
     }
 
     fn open(&mut self, credential: &RelayCredential) {
-        self.relay.open(self.now, credential.clone());
+        self.relay.open(self.now, owner(credential.session), credential.clone());
     }
 
     /// What the relay sends for a datagram, or why nothing.
@@ -102,7 +116,7 @@ fn strangers_forgers_and_unknown_destinations_get_nothing() {
     let (first, _) = pair(&mut harness);
     assert_eq!(harness.send(11, at(1), 200, b"x"), Err(Drop::RelayUnknownSession));
     assert_eq!(harness.send(10, at(3), 200, b"x"), Err(Drop::RelayWrongEndpoint));
-    let other_socket = Endpoint { socket: 5, ..at(1) };
+    let other_socket = Endpoint::Udp { socket: 5, remote: SocketAddr::from(([192, 0, 2, 1], 1)) };
     assert_eq!(harness.send(10, other_socket, 200, b"x"), Err(Drop::RelayWrongEndpoint));
     assert_eq!(harness.send(10, at(1), 201, b"x"), Err(Drop::RelayUnknownDestination));
     let forged = RelayCredential { key: [0; 32], ..credential(10, 100) };
@@ -126,6 +140,7 @@ fn a_session_moves_with_a_newer_bind_and_not_with_a_recorded_one() {
     harness.bind(&first, 5, at(1)).unwrap();
     harness.bind(&first, 6, at(3)).unwrap();
     assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(3));
+    harness.now += Duration::from_secs(2);
     assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayWrongEndpoint));
 }
 
@@ -205,4 +220,28 @@ proptest::proptest! {
             let _ = harness.take(at(1), &datagram);
         }
     }
+}
+
+#[test]
+fn a_session_moves_between_udp_and_its_own_nodes_streams() {
+    let mut harness = Harness::new();
+    let (first, _) = pair(&mut harness);
+    harness.bind(&first, 2, stream(1, 10)).unwrap();
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, stream(1, 10));
+    assert_eq!(harness.send(10, stream(1, 10), 200, b"x").unwrap().0, at(2));
+    assert_eq!(harness.send(10, at(1), 200, b"x").unwrap().0, at(2), "what was under way when it moved");
+    harness.now += Duration::from_secs(2);
+    assert_eq!(harness.send(10, at(1), 200, b"x"), Err(Drop::RelayWrongEndpoint));
+    assert_eq!(harness.send(10, stream(2, 10), 200, b"x"), Err(Drop::RelayWrongEndpoint), "another stream");
+    assert_eq!(harness.bind(&first, 2, at(1)), Err(Drop::Replayed), "a recorded Bind moves nothing");
+    harness.bind(&first, 3, at(1)).unwrap();
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(1));
+}
+
+#[test]
+fn a_stream_of_another_node_binds_nothing() {
+    let mut harness = Harness::new();
+    let (first, _) = pair(&mut harness);
+    assert_eq!(harness.bind(&first, 2, stream(1, 20)), Err(Drop::RelayWrongKey));
+    assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(1), "the binding stays");
 }

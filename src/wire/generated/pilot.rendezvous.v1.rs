@@ -200,3 +200,10 @@ pub struct Refused {
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
+/// Relay frames, as docs/protocol.md lays them out for UDP; at most 64 KiB in all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RelayFrames {
+    /// One whole frame each, of at most 2,048 bytes, in the order in which they were sent.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub frames: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}

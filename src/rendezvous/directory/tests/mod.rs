@@ -201,7 +201,7 @@ impl Harness {
             match self.directory.poll_output() {
                 Output::Send(session, message) => self.sent.entry(session).or_default().push(message.body.unwrap()),
                 Output::Close(session) => self.closed.push(session),
-                Output::OpenRelay(credential) => self.relay.push(credential),
+                Output::OpenRelay(_, credential) => self.relay.push(credential),
                 Output::CloseRelay(session) => self.relay_closed.push(session),
                 Output::Save(change) => save(&mut self.saved, change),
                 Output::Derive(key) => self.derivations.push(key),
