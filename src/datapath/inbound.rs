@@ -47,7 +47,14 @@ fn drain(
     }
 }
 
-fn receive(parts: &Parts, table: &PeerTable, (socket, from): (u16, SocketAddr), datagram: &[u8], opened: &mut [u8]) {
+/// Takes one datagram to where it belongs.
+pub(super) fn receive(
+    parts: &Parts,
+    table: &PeerTable,
+    (socket, from): (u16, SocketAddr),
+    datagram: &[u8],
+    opened: &mut [u8],
+) {
     match table.inbound(socket, from, datagram, opened) {
         Inbound::Packet { arrival, range } => {
             let packet = opened.get_mut(range).unwrap_or_default();

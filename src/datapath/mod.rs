@@ -2,16 +2,19 @@
 //!
 //! In: packets of this machine's programs and datagrams of other nodes. Out: the same, sealed or opened as the
 //! peer table says. The table is read-only here and swapped by the slow path; whatever it cannot settle at once
-//! (handshakes, control packets, no session, a new path) leaves as a [`Slow`] item through a bounded queue. The
+//! (handshakes, control packets, no session, a new path) leaves as a [`Slow`] item through a bounded queue. Frames of
+//! relay streams come in through an [`Injector`], on the thread of whoever reads them, and go out by [`Streams`]. The
 //! threads take no decision, never wait for the slow path and allocate nothing for a packet that goes through.
 
 mod inbound;
 mod outbound;
 mod refusals;
 mod slow;
+mod streams;
 mod wake;
 
 pub use slow::Slow;
+pub use streams::{Injector, Streams};
 
 use crate::{peer::PeerTable, tun::Device, udp::Sockets, wire::Drops};
 use arc_swap::ArcSwap;
@@ -35,6 +38,8 @@ pub struct Parts {
     pub device: Arc<Device>,
     /// Where datagrams come from and go to.
     pub sockets: Arc<Sockets>,
+    /// Where frames for relay streams go to.
+    pub streams: Streams,
     /// The peers, as the slow path last published them.
     pub table: Arc<ArcSwap<PeerTable>>,
     /// Where refused packets and datagrams are counted.

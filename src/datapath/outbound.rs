@@ -4,7 +4,7 @@ use super::{BATCH, BUFFER, Parts, Slow, refusals::Refusals, wake};
 use crate::{
     peer::{Outbound, PeerTable},
     udp::Sent,
-    wire::{Drop, Hop, mtu::inner_len},
+    wire::{Hop, mtu::inner_len},
 };
 use std::{
     io::{self, PipeReader},
@@ -40,7 +40,9 @@ fn send(parts: &Parts, table: &PeerTable, packet: &mut [u8], sealed: &mut [u8], 
                 parts.hand_over(Slow::TooBig(Hop::Udp { socket, to }, inner_len(datagram)));
             }
         }
-        Outbound::Send { hop: Hop::Stream, .. } => parts.drops.count(Drop::NoPath),
+        Outbound::Send { hop: Hop::Stream(stream), range } => {
+            parts.streams.send(stream, sealed.get(range).unwrap_or_default());
+        }
         Outbound::Slow(_) => parts.hand_over(Slow::Packet(packet.to_vec())),
         Outbound::TooBig { mtu } => refusals.refuse(parts, packet, mtu),
         Outbound::Drop(reason) => parts.drops.count(reason),

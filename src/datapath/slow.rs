@@ -15,6 +15,8 @@ pub enum Slow {
     Packet(Vec<u8>),
     /// A datagram that is no data of a session (a handshake, STUN, a relay's answer), and to which socket it came.
     Datagram(u16, SocketAddr, Vec<u8>),
+    /// A frame of the relay stream with this number that is none of a peer's data.
+    Frame(u8, Vec<u8>),
     /// A control packet, opened, and how it came.
     Control(Arrival, Vec<u8>),
     /// Something authenticated came that is news: on another path, or the first of a session.

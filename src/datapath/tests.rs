@@ -56,6 +56,7 @@ impl Machine {
         let parts = namespace.enter(|| Parts {
             device: Arc::new(tun::open("pilot0", ours, 64, 1420).unwrap()),
             sockets: Arc::new(Sockets::bind(0, drops.clone()).unwrap()),
+            streams: Streams::new(Vec::new(), drops.clone()),
             table: Arc::new(ArcSwap::from_pointee(PeerTable::new(overlay, None, Vec::new()))),
             drops: drops.clone(),
             slow: sender,

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod server;
+pub mod stream;
 
 mod accept;
 mod carried;
@@ -16,12 +17,15 @@ mod dial;
 mod error;
 mod frames;
 mod lease;
+mod pauses;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use carried::{Carried, Incoming};
 pub use error::LinkError;
+pub use reach::Reach;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use super::server::ServerEvent;
 use super::*;
 use crate::identity::{Identity, PublicKey, RendezvousUrl};
 use crate::rendezvous::LinkEvent;
+use crate::rendezvous::client::Wish;
 use crate::rendezvous::directory::SessionId;
 use crate::wire::rendezvous::{ClientMessage, Delivered, Hello, Refused, ServerMessage, client_message};
 
@@ -76,7 +77,7 @@ impl Client {
         let key = identity.public_key();
         let (sender, events) = mpsc::channel(16);
         let (outgoing, messages) = mpsc::channel(16);
-        tokio::spawn(client::run(url, identity, sender, messages));
+        tokio::spawn(client::run(Reach::new(url, &identity).unwrap(), sender, messages));
         Client { key, events, outgoing }
     }
 
@@ -162,7 +163,7 @@ async fn the_client_keeps_trying_until_the_server_is_there() {
         match client.next().await {
             LinkEvent::Up { .. } => break,
             LinkEvent::Down { .. } => {}
-            LinkEvent::Message(message) => panic!("{message:?}"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(server.connected().await.1, client.key);
@@ -189,4 +190,82 @@ async fn stopping_the_server_ends_its_connections() {
     let _session = server.connected().await;
     drop(server.stop);
     assert!(client.down().await.contains("ended"));
+}
+
+/// A node's end of a relay stream, with what came in.
+struct Frames {
+    wishes: watch::Sender<Wish>,
+    events: mpsc::Receiver<LinkEvent>,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    taken: mpsc::UnboundedReceiver<Vec<u8>>,
+    key: PublicKey,
+}
+
+impl Frames {
+    fn start(url: RendezvousUrl) -> Frames {
+        let identity = Identity::generate(&mut OsRng);
+        let (wishes, wished) = watch::channel(Wish::default());
+        let (sender, events) = mpsc::channel(16);
+        let (outgoing, frames) = mpsc::channel(64);
+        let (take, taken) = mpsc::unbounded_channel();
+        let taking = move |frame: &[u8]| take.send(frame.to_vec()).unwrap();
+        let wiring = stream::Wiring { wished, outgoing: frames, events: sender, taken: taking };
+        tokio::spawn(stream::run(Reach::new(url, &identity).unwrap(), wiring));
+        Frames { wishes, events, outgoing, taken, key: identity.public_key() }
+    }
+
+    fn wish(&self, is_open: bool, epoch: u64) {
+        self.wishes.send_replace(Wish { is_open, epoch });
+    }
+
+    async fn is_up(&mut self) -> bool {
+        match timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap() {
+            LinkEvent::StreamUp => true,
+            LinkEvent::StreamDown => false,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relay_stream_carries_frames_both_ways_in_order_when_it_is_wished_for() {
+    let mut server = Server::start().await;
+    let mut frames = Frames::start(server.url());
+    frames.outgoing.send(b"of no use before it is open".to_vec()).await.unwrap();
+    assert!(server.carried.try_recv().is_err());
+    frames.wish(true, 0);
+    assert!(frames.is_up().await);
+    let mut carried = timeout(PATIENCE, server.carried.recv()).await.unwrap().unwrap();
+    assert_eq!(carried.key, frames.key);
+    let sent: Vec<Vec<u8>> = (0..100).map(|n| vec![n; 1400]).collect();
+    for frame in &sent {
+        frames.outgoing.send(frame.clone()).await.unwrap();
+    }
+    let mut received = Vec::new();
+    while received.len() < sent.len() {
+        received.extend(timeout(PATIENCE, carried.incoming.next()).await.unwrap().unwrap());
+    }
+    assert_eq!(received, sent);
+    carried.outgoing.send(b"back".to_vec()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, frames.taken.recv()).await.unwrap().unwrap(), b"back");
+
+    frames.wish(true, 1);
+    assert!(!frames.is_up().await, "another epoch is another stream");
+    assert!(frames.is_up().await);
+    assert!(timeout(PATIENCE, carried.incoming.next()).await.unwrap().is_none());
+    let again = timeout(PATIENCE, server.carried.recv()).await.unwrap().unwrap();
+    drop(again);
+    assert!(!frames.is_up().await, "the server ended it");
+    assert!(frames.is_up().await, "it is opened again while it is wished for");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_long_ends_its_stream() {
+    let mut server = Server::start().await;
+    let mut frames = Frames::start(server.url());
+    frames.wish(true, 0);
+    assert!(frames.is_up().await);
+    let mut carried = timeout(PATIENCE, server.carried.recv()).await.unwrap().unwrap();
+    frames.outgoing.send(vec![0; crate::wire::rendezvous::MAX_FRAME + 1]).await.unwrap();
+    assert!(timeout(PATIENCE, carried.incoming.next()).await.unwrap().is_none());
 }

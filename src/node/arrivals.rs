@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use super::spares::Owner;
 use super::{Node, Output, remote::Ways};
 use crate::peer::{Arrival, Inbound, Slot, receiver};
+use crate::wire::path::MAIN;
+use crate::wire::relay::Frame;
 use crate::wire::{Datagram, Drop, Now, Path};
 
 impl Node {
@@ -37,6 +39,21 @@ impl Node {
             Inbound::Drop(reason) => self.drops.count(reason),
         }
         self.opened = opened;
+    }
+
+    /// Takes a frame that came through a relay stream: any, or one that the peer table called slow.
+    pub fn handle_frame(&mut self, now: Now, stream: u8, frame: &[u8]) {
+        self.publish();
+        if let Ok(Frame::Deliver { .. }) = Frame::parse(frame) {
+            match self.table.relay_of(stream) {
+                Some(relay) => self.handle_datagram(now, MAIN, relay.server, frame),
+                None => self.drops.count(Drop::RelayUnbound),
+            }
+            return;
+        }
+        let result = self.client.handle_frame(now, frame);
+        self.drain_client(now);
+        self.counted(result);
     }
 
     /// Takes the news that something authenticated arrived, when the peer table says that it is news.

@@ -18,6 +18,8 @@ impl Node {
                 client::Output::Transmit { socket, to, payload } => self.transmit(Hop::Udp { socket, to }, payload),
                 client::Output::OpenSpares(count) => self.ask_spares(Owner::Nat, count),
                 client::Output::CloseSpares => self.close_spares(self.spares.of(Owner::Nat)),
+                client::Output::Frame(payload) => self.transmit(Hop::Stream(0), payload),
+                client::Output::Stream(wish) => self.outputs.push_back(Output::Stream(wish)),
                 client::Output::Notice(notice) => self.noticed(now, notice),
             }
         }
@@ -29,6 +31,7 @@ impl Node {
             Notice::Down { reason } => self.event(Event::RendezvousDown { reason }),
             Notice::Gathered => self.gathered(now),
             Notice::Changed => self.candidates_changed(now),
+            Notice::Moved => self.is_stale = true,
             Notice::Delivered { sealed, delivery } => {
                 let result = self.delivered(now, &sealed, delivery);
                 self.refused(now, result, delivery);

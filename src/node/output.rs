@@ -8,6 +8,7 @@ use super::error::CommandError;
 use crate::identity::{Hostname, NodeId, PublicKey};
 use crate::peer::PeerTable;
 use crate::peer::record::Change;
+use crate::rendezvous::client::Wish;
 use crate::wire::Hop;
 use crate::wire::rendezvous::ClientMessage;
 
@@ -28,6 +29,8 @@ pub enum Output {
     CloseSpares(Vec<u16>),
     /// Write this packet to the TUN device.
     Packet(Vec<u8>),
+    /// Open the relay stream, or let it be closed.
+    Stream(Wish),
     /// Give this message to the rendezvous link.
     Link(ClientMessage),
     /// Derive this key's node ID off the machine, and report it with `handle_derived`. One at a time.

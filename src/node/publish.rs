@@ -6,7 +6,7 @@ use super::me::Me;
 use super::{Node, Output};
 use crate::identity::Address;
 use crate::peer::{Entry, Overlay, PeerTable, Relay};
-use crate::rendezvous::client::Client;
+use crate::rendezvous::client::{Client, Via};
 use crate::wire::Hop;
 
 /// The table of a node without peers.
@@ -41,5 +41,9 @@ fn overlay(me: &Me) -> Overlay {
 fn relay(client: &Client) -> Option<Relay> {
     let credential = client.relay_credential()?;
     let server = client.relay_address()?.server;
-    Some(Relay { server, hop: Hop::main(server), session: credential.session, allocation: credential.allocation })
+    let hop = match client.relay_via()? {
+        Via::Udp(to) => Hop::main(to),
+        Via::Stream => Hop::Stream(0),
+    };
+    Some(Relay { server, hop, session: credential.session, allocation: credential.allocation })
 }

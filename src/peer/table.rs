@@ -119,6 +119,11 @@ impl PeerTable {
         &self.entries
     }
 
+    /// Our place on the relay whose stream has this number, while we are bound there.
+    pub fn relay_of(&self, stream: u8) -> Option<&Relay> {
+        self.relay.as_ref().filter(|_| stream == 0)
+    }
+
     /// The path by which our relay delivers what this allocation sent.
     fn relayed(relay: &Relay, allocation: Allocation) -> Path {
         let server = relay.server;

@@ -296,6 +296,11 @@ impl Agent {
         }
     }
 
+    /// Whether a check of the chosen path goes on although its first probe should have been answered by now.
+    pub fn is_doubtful(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.watch.doubtful())
+    }
+
     /// The path that data goes by; none without a session.
     pub fn chosen(&self) -> Option<Path> {
         self.session.as_ref().map(|session| session.chosen)

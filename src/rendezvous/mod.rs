@@ -33,6 +33,10 @@ pub enum LinkEvent {
         /// What went wrong and what to do, for a person.
         reason: String,
     },
+    /// The relay stream that was wished for is open.
+    StreamUp,
+    /// The relay stream is closed; while it is wished for, it is being opened again.
+    StreamDown,
     /// The server said something.
     Message(ServerMessage),
 }

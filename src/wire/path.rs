@@ -84,8 +84,8 @@ pub enum Hop {
         /// Where to.
         to: SocketAddr,
     },
-    /// Through the stream to the relay, where UDP does not pass.
-    Stream,
+    /// Through the stream to the relay of the rendezvous server with this number, where UDP does not pass.
+    Stream(u8),
 }
 
 impl Hop {

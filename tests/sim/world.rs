@@ -340,7 +340,10 @@ impl World {
         loop {
             let output = self.nodes[node].machine().poll_output(self.now);
             match output {
-                Output::Transmit { hop: Hop::Stream, .. } | Output::OpenSpares(_) | Output::CloseSpares(_) => {}
+                Output::Transmit { hop: Hop::Stream(_), .. }
+                | Output::Stream(_)
+                | Output::OpenSpares(_)
+                | Output::CloseSpares(_) => {}
                 Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {
                     let host = self.nodes[node].host;
                     self.carry(host, PORT, to, payload);

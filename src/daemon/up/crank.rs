@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::Failure;
-use crate::datapath::Slow;
+use crate::datapath::{Slow, Streams};
 use crate::identity::{NodeId, PublicKey};
 use crate::node::{Answer, Command, CommandError, CommandId, Event, Node, Output};
 use crate::peer::PeerTable;
 use crate::rendezvous::LinkEvent;
+use crate::rendezvous::client::Wish;
 use crate::store::Store;
 use crate::tun::Device;
 use crate::udp::{LocalAddress, Sent, Sockets};
@@ -53,6 +54,10 @@ pub struct Crank {
     pub store: Store,
     /// The network side.
     pub sockets: Arc<Sockets>,
+    /// Frames for relay streams.
+    pub streams: Streams,
+    /// Tells the shell of the relay stream what is wanted.
+    pub wishes: watch::Sender<Wish>,
     /// The kernel side.
     pub device: Arc<Device>,
     /// What the fast path reads.
@@ -99,6 +104,7 @@ impl Crank {
         match slow {
             Slow::Packet(packet) => self.node.handle_packet(now(), &packet),
             Slow::Datagram(socket, from, datagram) => self.node.handle_datagram(now(), socket, from, &datagram),
+            Slow::Frame(stream, frame) => self.node.handle_frame(now(), stream, &frame),
             Slow::Control(arrival, packet) => self.node.handle_control(now(), arrival, &packet),
             Slow::TooBig(hop, inner) => self.node.handle_too_big(now(), hop, inner),
             Slow::Heard(arrival) => self.node.handle_arrival(now(), arrival),
@@ -129,7 +135,8 @@ impl Crank {
                         self.node.handle_too_big(now(), Hop::Udp { socket, to }, inner_len(&payload));
                     }
                 }
-                Output::Transmit { hop: Hop::Stream, .. } => {}
+                Output::Transmit { hop: Hop::Stream(stream), payload } => self.streams.send(stream, &payload),
+                Output::Stream(wish) => drop(self.wishes.send_replace(wish)),
                 Output::OpenSpares(count) => {
                     let opened = self.sockets.open_spares(count);
                     self.node.handle_spares(now(), &opened);

@@ -10,6 +10,7 @@ mod crank;
 mod embedded;
 mod join;
 mod lines;
+mod links;
 mod log;
 mod readiness;
 mod roster;
@@ -26,29 +27,27 @@ use tokio::sync::{mpsc, watch};
 use super::Failure;
 use super::config::Config;
 use crate::control;
-use crate::datapath::{Datapath, Parts};
+use crate::datapath::{Datapath, Injector, Parts, Streams};
 use crate::firewall::Firewall;
-use crate::identity::{Address, Identity, NodeId, RendezvousUrl, Token};
+use crate::identity::{Address, NodeId, RendezvousUrl, Token};
 use crate::node::{Node, Settings, State, WireguardPeer};
 use crate::peer::record::Change;
-use crate::rendezvous::LinkEvent;
 use crate::services::directory::Directory;
 use crate::store::Store;
 use crate::tun::Device;
 use crate::udp::{self, Excluded, LocalAddress, Sockets};
 use crate::wire::Drops;
-use crate::{link, store, tun};
+use crate::{store, tun};
 
 pub use background::in_background;
 use calls::{Calls, Facts};
 use crank::{Crank, Inputs};
 use embedded::Embedded;
+use links::Links;
 use services::{Doors, Services};
 
 /// Items between the fast path and the node; more are dropped and counted.
 const SLOW_QUEUE: usize = 1024;
-/// Messages between the node and the rendezvous link.
-const LINK_QUEUE: usize = 256;
 /// Requests of local programs that wait for the node.
 const CALL_QUEUE: usize = 64;
 
@@ -74,7 +73,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let mut ground = prepare(&config).await?;
     let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
-    let (link_out, link_events) = start_link(&ground.state.identity, server.dial.clone());
+    let links = Links::start(&ground.state.identity, server.dial.clone())?;
     let (calls_in, calls) = mpsc::channel(CALL_QUEUE);
     let (changes, changed) = watch::channel(0);
     let facts = Arc::new(Facts {
@@ -100,22 +99,27 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let parts = Parts {
         device: ground.device.clone(),
         sockets: ground.sockets.clone(),
+        streams: Streams::new(vec![links.frames.clone()], ground.drops.clone()),
         table: table.clone(),
         drops: ground.drops.clone(),
         slow,
     };
+    let streams = parts.streams.clone();
+    let wishes = links.stream.carry(Injector::new(parts.clone(), 0));
     let crank = Crank {
         node,
         store: ground.store,
         sockets: ground.sockets,
+        streams,
+        wishes,
         device: ground.device.clone(),
         table,
-        link: link_out,
+        link: links.out,
         changes,
         ready: ready.clone(),
     };
     let inputs =
-        Inputs { slow: slow_items, link: link_events, calls, addresses: ground.addresses, stop: stop.subscribe() };
+        Inputs { slow: slow_items, link: links.events, calls, addresses: ground.addresses, stop: stop.subscribe() };
 
     let datapath =
         Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
@@ -187,21 +191,6 @@ async fn rendezvous(config: &Config, token: Option<&Token>, ground: &mut Ground)
     };
     let embedded = Embedded::start(server, config).await?;
     Ok(Server { url: embedded.url.clone(), dial: embedded.dial(&ground.addresses.borrow()), embedded: Some(embedded) })
-}
-
-fn start_link(
-    identity: &Identity,
-    url: RendezvousUrl,
-) -> (mpsc::Sender<crate::wire::rendezvous::ClientMessage>, mpsc::Receiver<LinkEvent>) {
-    let (out, outgoing) = mpsc::channel(LINK_QUEUE);
-    let (events, incoming) = mpsc::channel(LINK_QUEUE);
-    let identity = identity.clone();
-    tokio::spawn(async move {
-        if let Err(error) = link::client::run(url, identity, events, outgoing).await {
-            tracing::error!(%error, "the rendezvous link cannot be set up");
-        }
-    });
-    (out, incoming)
 }
 
 fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {

@@ -334,7 +334,10 @@ impl World {
         for _ in 0..100_000 {
             let host = &mut self.hosts[number];
             match host.node.poll_output(self.now) {
-                Output::Transmit { hop: Hop::Stream, .. } | Output::OpenSpares(_) | Output::CloseSpares(_) => {}
+                Output::Transmit { hop: Hop::Stream(_), .. }
+                | Output::Stream(_)
+                | Output::OpenSpares(_)
+                | Output::CloseSpares(_) => {}
                 Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {
                     host.transmitted += 1;
                     let from = host.endpoint;

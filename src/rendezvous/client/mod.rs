@@ -2,7 +2,7 @@
 //!
 //! Comes in: what the link shell reports, STUN answers and Bound frames with the endpoint that they
 //! came from, the time. Goes out, one by one from [`Client::poll_output`]: messages for the server,
-//! datagrams for its UDP ports, and typed [`Notice`]s for the node. What a sealed envelope or a trust
+//! datagrams for its UDP ports, frames for the relay stream and whether that is wanted, and typed [`Notice`]s for the node. What a sealed envelope or a trust
 //! request means is left to the node.
 //!
 //! Messages are kept while the link is down, up to [`MAX_UNSENT`], and sent at the next login.
@@ -37,7 +37,7 @@ use binding::Binding;
 use gather::Gather;
 use reflexive::Reflexive;
 
-pub use output::{Notice, Output, State};
+pub use output::{Notice, Output, State, Via, Wish};
 
 /// The most messages that wait for a login; the newest is refused beyond.
 pub const MAX_UNSENT: usize = 1024;
@@ -66,6 +66,8 @@ pub struct Client {
     is_studied: bool,
     mapping: Mapping,
     rng: ChaCha20Rng,
+    /// What the shell was last told of the relay stream.
+    wished: Wish,
     outputs: VecDeque<Output>,
 }
 
@@ -88,6 +90,7 @@ impl Client {
             is_studied: false,
             mapping: Mapping::Unknown,
             rng,
+            wished: Wish::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -105,6 +108,11 @@ impl Client {
     /// Our address at the relay, once the relay confirmed where we are.
     pub fn relay_address(&self) -> Option<RelayAddress> {
         self.binding.address()
+    }
+
+    /// How frames for the relay leave, once it confirmed where we are.
+    pub fn relay_via(&self) -> Option<Via> {
+        self.binding.via()
     }
 
     /// What sending through the relay takes, once it confirmed where we are.
@@ -160,6 +168,8 @@ impl Client {
             }
             LinkEvent::Down { reason } => self.go_down(now, reason),
             LinkEvent::Message(message) => self.handle_message(now, message)?,
+            LinkEvent::StreamUp => self.binding.stream_up(now.monotonic),
+            LinkEvent::StreamDown => self.binding.stream_down(now.monotonic),
         }
         self.settle(now.monotonic);
         Ok(())
@@ -169,7 +179,10 @@ impl Client {
     pub fn handle_stun(&mut self, now: Now, socket: u16, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
         let result = match self.behaviour.handle(socket, from, bytes) {
             true => Ok(()),
-            false if socket == MAIN => self.reflexive.handle_response(from, bytes),
+            false if socket == MAIN => {
+                let heard = self.reflexive.handle_response(from, bytes);
+                heard.inspect(|()| self.binding.reachable(now.monotonic, from))
+            }
             false => Err(Drop::Unexpected),
         };
         self.settle(now.monotonic);
@@ -178,12 +191,27 @@ impl Client {
 
     /// Takes a relay frame that no tunnel wanted: only Bound frames of our relay are.
     pub fn handle_relay(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        self.handle_bound(now, Some(from), bytes)
+    }
+
+    /// Takes such a frame that came through the relay stream.
+    pub fn handle_frame(&mut self, now: Now, bytes: &[u8]) -> Result<(), Drop> {
+        self.handle_bound(now, None, bytes)
+    }
+
+    fn handle_bound(&mut self, now: Now, from: Option<SocketAddr>, bytes: &[u8]) -> Result<(), Drop> {
         match Frame::parse(bytes)? {
             Frame::Bound(bound) => self.binding.handle_bound(now.monotonic, from, &bound)?,
             _ => return Err(Drop::Unexpected),
         }
         self.settle(now.monotonic);
         Ok(())
+    }
+
+    /// What went through the relay, or by UDP as the Binds do, was not answered: asks the relay at once.
+    pub fn doubt_relay(&mut self, now: Now) {
+        self.binding.doubt(now.monotonic);
+        self.settle(now.monotonic);
     }
 
     /// Our own addresses changed: everything that was learnt through the former ones is asked again.
@@ -322,8 +350,15 @@ impl Client {
 
     /// Sends what is due at the server's UDP ports, and says when candidates are known or changed.
     fn settle(&mut self, now: Instant) {
-        while let Some((to, payload)) = self.binding.poll_transmit(now) {
-            self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
+        while let Some((via, payload)) = self.binding.poll_transmit(now) {
+            self.outputs.push_back(match via {
+                Via::Udp(to) => Output::Transmit { socket: MAIN, to, payload },
+                Via::Stream => Output::Frame(payload),
+            });
+        }
+        let wish = self.binding.wish();
+        if std::mem::replace(&mut self.wished, wish) != wish {
+            self.outputs.push_back(Output::Stream(wish));
         }
         while let Some((to, payload)) = self.reflexive.poll_transmit(now) {
             self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
@@ -331,7 +366,9 @@ impl Client {
         self.study(now);
         let is_complete = self.binding.address().is_some() && self.reflexive.is_complete();
         let changed = self.binding.take_changed() | self.reflexive.take_changed() | self.behaviour.take_changed();
-        if let Some(notice) = self.gather.step(now, is_complete, changed) {
+        let moved = self.binding.take_moved();
+        let notice = self.gather.step(now, is_complete, changed);
+        if let Some(notice) = notice.or(moved.then_some(Notice::Moved)) {
             self.outputs.push_back(Output::Notice(notice));
         }
     }

@@ -23,8 +23,30 @@ pub enum Output {
         /// A STUN request or a Bind.
         payload: Vec<u8>,
     },
+    /// Send this frame through the relay stream.
+    Frame(Vec<u8>),
+    /// Open the relay stream, or let it be closed.
+    Stream(Wish),
     /// Tell the node.
     Notice(Notice),
+}
+
+/// Which relay stream is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Whether one is.
+    pub is_open: bool,
+    /// Another number than before asks for another stream: the former leads nowhere.
+    pub epoch: u64,
+}
+
+/// How frames for the relay leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// By UDP to this endpoint of it.
+    Udp(SocketAddr),
+    /// Through the relay stream.
+    Stream,
 }
 
 /// What the node learns from its client.
@@ -47,6 +69,8 @@ pub enum Notice {
     Gathered,
     /// They, or what is known of our NAT, changed later: tell those who know the former.
     Changed,
+    /// Frames for the relay leave in another way than before; our address there is the same.
+    Moved,
     /// An envelope for us, unopened.
     Delivered {
         /// The sealed bytes.

@@ -1,5 +1,7 @@
 //! The client against a server played by the test.
 
+mod stream;
+
 use super::*;
 use crate::wire::path::MAIN;
 use crate::wire::relay;
@@ -43,6 +45,8 @@ struct Out {
     sent: Vec<client_message::Body>,
     transmitted: Vec<(SocketAddr, Vec<u8>)>,
     notices: Vec<Notice>,
+    frames: Vec<Vec<u8>>,
+    wish: Option<Wish>,
 }
 
 fn drain(client: &mut Client) -> Out {
@@ -52,6 +56,8 @@ fn drain(client: &mut Client) -> Out {
             Output::Send(message) => out.sent.extend(message.body),
             Output::OpenSpares(_) | Output::CloseSpares => {}
             Output::Transmit { to, payload, .. } => out.transmitted.push((to, payload)),
+            Output::Frame(frame) => out.frames.push(frame),
+            Output::Stream(wish) => out.wish = Some(wish),
             Output::Notice(notice) => out.notices.push(notice),
         }
     }
@@ -208,8 +214,11 @@ fn a_relay_that_falls_silent_is_given_up_and_found_again() {
     for second in 0..30 {
         let later = later.after(Duration::from_secs(1) * second);
         client.handle_timeout(later);
-        let out = drain(&mut client);
-        answer(&mut client, later, &out, SAME, endpoint("192.0.2.1:9001"));
+        // What answers lead to is answered, too.
+        for _ in 0..2 {
+            let out = drain(&mut client);
+            answer(&mut client, later, &out, SAME, endpoint("192.0.2.1:9001"));
+        }
     }
     assert!(client.relay_address().is_some());
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::identity::PublicKey;
 use crate::rendezvous::LinkEvent;
+use crate::rendezvous::client::Wish;
 use crate::wire::RelayCredential;
 use crate::wire::rendezvous::{ClientMessage, Deliver, Hello, ServerMessage, Welcome, server_message::Body};
 
@@ -39,7 +40,8 @@ impl Node {
     pub async fn log_in(url: &RendezvousUrl, identity: &Identity, hostname: &str) -> Node {
         let (sender, mut events) = mpsc::channel(64);
         let (outgoing, queue) = mpsc::channel(64);
-        tokio::spawn(link::client::run(url.clone(), identity.clone(), sender, queue));
+        let reach = link::Reach::new(url.clone(), identity).unwrap();
+        tokio::spawn(link::client::run(reach, sender, queue));
         let (stun, relay) = match patient(events.recv()).await.unwrap() {
             LinkEvent::Up { stun, relay } => (stun, relay[0]),
             other => panic!("{other:?}"),
@@ -67,6 +69,37 @@ impl Node {
 
     pub fn credential(&self) -> RelayCredential {
         self.welcome.credential().unwrap()
+    }
+}
+
+/// A node's relay stream.
+pub struct Stream {
+    outgoing: mpsc::Sender<Vec<u8>>,
+    taken: mpsc::UnboundedReceiver<Vec<u8>>,
+    _wishes: watch::Sender<Wish>,
+    _events: mpsc::Receiver<LinkEvent>,
+}
+
+impl Stream {
+    /// Opens one and waits until it is open.
+    pub async fn open(url: &RendezvousUrl, identity: &Identity) -> Stream {
+        let (wishes, wished) = watch::channel(Wish { is_open: true, epoch: 0 });
+        let (sender, mut events) = mpsc::channel(16);
+        let (outgoing, frames) = mpsc::channel(64);
+        let (take, taken) = mpsc::unbounded_channel();
+        let taking = move |frame: &[u8]| take.send(frame.to_vec()).unwrap();
+        let wiring = link::stream::Wiring { wished, outgoing: frames, events: sender, taken: taking };
+        tokio::spawn(link::stream::run(link::Reach::new(url.clone(), identity).unwrap(), wiring));
+        assert!(matches!(patient(events.recv()).await, Some(LinkEvent::StreamUp)));
+        Stream { outgoing, taken, _wishes: wishes, _events: events }
+    }
+
+    pub async fn send(&self, frame: &[u8]) {
+        self.outgoing.send(frame.to_vec()).await.unwrap();
+    }
+
+    pub async fn receive(&mut self) -> Vec<u8> {
+        patient(self.taken.recv()).await.unwrap()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::relay::{Frame, bind, send_header};
 use crate::wire::rendezvous::{Acknowledge, RequestTrust, SetHostname, request_trust, server_message::Body};
 use crate::wire::{Allocation, stun};
 
-use harness::{Node, ask, deliver, exchange, options, patient, receive, udp};
+use harness::{Node, Stream, ask, deliver, exchange, options, patient, receive, udp};
 
 /// Two nodes that are logged in.
 struct Pair {
@@ -210,4 +210,33 @@ async fn a_port_in_use_is_named() {
     options.listen = vec!["127.0.0.1:65534".parse().unwrap()];
     let text = start(options).await.err().unwrap().to_string();
     assert!(text.contains("choose a port up to 65533"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_without_udp_uses_the_relay_through_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(options(folder.path())).await.unwrap();
+    let pair = Pair::start(&server).await;
+    let url = &server.urls()[0];
+    let [_, socket] = pair.bind().await;
+    let (a, b) = (pair.a.credential(), pair.b.credential());
+    let mut stream = Stream::open(url, &pair.alice).await;
+    stream.send(&bind(&a, 2)).await;
+    assert!(matches!(Frame::parse(&stream.receive().await), Ok(Frame::Bound(_))));
+
+    stream.send(&[&send_header(a.session, b.allocation)[..], b"there"].concat()).await;
+    let expected = Frame::Deliver { source: a.allocation, destination: b.allocation, payload: b"there" };
+    assert_eq!(Frame::parse(&receive(&socket).await), Ok(expected));
+    let back = [&send_header(b.session, a.allocation)[..], b"back"].concat();
+    socket.send_to(&back, pair.b.relay).await.unwrap();
+    let expected = Frame::Deliver { source: b.allocation, destination: a.allocation, payload: b"back" };
+    assert_eq!(Frame::parse(&stream.receive().await), Ok(expected));
+    assert_eq!(ask(folder.path(), "/v1/status").await["data"]["relay"]["streams"], 1);
+
+    let thief = Stream::open(url, &pair.bob).await;
+    thief.send(&bind(&a, 3)).await;
+    let refused =
+        async { while ask(folder.path(), "/v1/status").await["data"]["relay"]["dropped"]["relay_wrong_key"] != 1 {} };
+    patient(refused).await;
+    server.stop().await;
 }
