@@ -35,11 +35,19 @@ fn row(session: &Session, peer: &Peer) -> Vec<String> {
         peer.hostname.as_deref().map_or_else(dash, format::foreign),
         peer.node_id.clone().unwrap_or_else(|| "(wireguard)".into()),
         peer.ipv6.clone(),
-        session.colour(colour, &peer.path.to_string()),
+        session.colour(colour, &path(peer)),
         peer.endpoint.clone().unwrap_or_else(dash),
         peer.rtt_ms.map_or_else(dash, |rtt| format!("{rtt:.1} ms")),
         format::bytes(peer.tx_bytes),
         format::bytes(peer.rx_bytes),
         peer.last_handshake_secs.map_or_else(dash, |secs| format!("{} ago", format::age(secs))),
     ]
+}
+
+/// In two words where the relay is reached in the less usual way.
+fn path(peer: &Peer) -> String {
+    match peer.relay.as_deref() {
+        Some("tls") => format!("{} (tls)", peer.path),
+        _ => peer.path.to_string(),
+    }
 }

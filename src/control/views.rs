@@ -101,6 +101,8 @@ pub struct Peer {
     pub path: PathKind,
     /// The UDP endpoint that our datagrams go to: its own, or the relay's.
     pub endpoint: Option<String>,
+    /// How the relay is reached, where one is in between: `udp` or `tls`.
+    pub relay: Option<String>,
     /// Last round trip, milliseconds.
     pub rtt_ms: Option<f64>,
     /// The largest packet that its path carries, bytes.

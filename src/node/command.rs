@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
 use crate::peer::record::{PeerRecord, PendingRecord};
 use crate::punch::{PathReport, Reason, Tactic};
+use crate::rendezvous::client::Via;
 use crate::wire::{Candidate, Drop, Nat};
 
 /// Names a command until its answer; the caller chooses it, different from all that are open.
@@ -175,6 +176,8 @@ pub struct PeerView {
     pub trusted: bool,
     /// How it is reached.
     pub path: PathView,
+    /// How frames for the relay leave, where it is in between.
+    pub relay: Option<Via>,
     /// The round trip of the path, as last probed.
     pub rtt: Option<Duration>,
     /// How large packets to it may be; none without a session.

@@ -15,6 +15,7 @@ mod lab;
 mod matrix;
 mod mtu;
 mod probe;
+mod relay;
 mod silence;
 mod soak;
 mod wireguard;

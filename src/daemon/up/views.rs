@@ -12,7 +12,8 @@ use crate::control::views::{
 use crate::identity::{Address, Hostname, NodeId, PublicKey, Target, Token};
 use crate::node;
 use crate::node::{PathView, PeerView};
-use crate::peer::record::{PeerRecord, PendingRecord, Via};
+use crate::peer::record::{self, PeerRecord, PendingRecord};
+use crate::rendezvous::client::Via;
 
 pub fn info(info: &node::Info, facts: &Facts) -> Info {
     Info {
@@ -73,6 +74,7 @@ pub fn peer(peer: &PeerView) -> Peer {
         trusted: peer.trusted,
         path,
         endpoint,
+        relay: peer.relay.map(|via| if via == Via::Stream { "tls" } else { "udp" }.to_owned()),
         rtt_ms: peer.rtt.map(millis),
         mtu: peer.mtu,
         tx_bytes: peer.tx_bytes,
@@ -111,9 +113,9 @@ pub fn pending(record: &PendingRecord) -> PendingRequest {
 
 pub fn trusted(record: &PeerRecord) -> TrustedNode {
     let via = match record.via {
-        Via::Handshake => "handshake",
-        Via::Invite => "invite",
-        Via::Key => "key",
+        record::Via::Handshake => "handshake",
+        record::Via::Invite => "invite",
+        record::Via::Key => "key",
     };
     TrustedNode {
         node_id: record.id.to_string(),

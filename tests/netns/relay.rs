@@ -1,0 +1,111 @@
+//! The relay where UDP is blocked: over TLS, and back.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, Nat, Node, Place, Process, Rendezvous, Site, befriend, json, until};
+
+/// A node at a site without UDP, and one at home.
+struct Pair {
+    a: Node,
+    b: Node,
+    places: [Place; 2],
+    _rendezvous: Rendezvous,
+    lab: Lab,
+}
+
+impl Pair {
+    fn new(sites: [Site; 2]) -> Pair {
+        let mut lab = Lab::new();
+        let server = lab.public_host("rv");
+        let rendezvous = lab.rendezvous(&server);
+        let places = [lab.place("a", sites[0]), lab.place("b", sites[1])];
+        let [a, b] = [("a", &places[0]), ("b", &places[1])].map(|(name, place)| {
+            let mut node = lab.stopped_node(&place.host, name, Some(&rendezvous));
+            node.environment.clone_from(&place.environment);
+            node.start();
+            node
+        });
+        befriend(&a, &b);
+        Pair { a, b, places, _rendezvous: rendezvous, lab }
+    }
+
+    fn way(&self) -> String {
+        let peer = self.a.peer(&self.b);
+        let word = |name: &str| peer[name].as_str().unwrap_or("-").to_owned();
+        format!("{}/{}", word("path"), word("relay"))
+    }
+}
+
+const HOME: Site = Site::Home(Nat::PortRestricted);
+
+#[test]
+fn where_udp_is_blocked_the_relay_is_reached_over_tls() {
+    let pair = Pair::new([Site::UdpBlocked, HOME]);
+    let started = Instant::now();
+    until("a reply over TLS", Duration::from_secs(10), || pair.a.pings(&pair.b));
+    println!("first reply {:.2} s after trust", started.elapsed().as_secs_f64());
+    assert_eq!(pair.way(), "relayed/tls");
+    let b = pair.b.peer(&pair.a);
+    assert_eq!((b["path"].as_str(), b["relay"].as_str()), (Some("relayed"), Some("udp")));
+    let server = pair.b.host.spawn(&format!("iperf3 -s -1 -B {}", pair.b.ipv6));
+    until("iperf3 listens", Duration::from_secs(5), || pair.b.host.try_run("ss -Hltn | grep -q :5201"));
+    let report = json(&pair.a.host.run(&format!("iperf3 -J -t 3 -c {}", pair.b.ipv6)));
+    let rate = report["end"]["sum_received"]["bits_per_second"].as_f64().expect("a rate") / 1e6;
+    println!("through the relay over TLS: {rate:.0} Mbit/s");
+    assert!(rate > 5.0, "{rate} Mbit/s");
+    drop(server);
+}
+
+/// A TCP connection that talks ten times a second.
+struct Talk {
+    path: std::path::PathBuf,
+    client: Process,
+    _server: Process,
+}
+
+impl Talk {
+    fn start(pair: &Pair) -> Talk {
+        let path = pair.lab.path("gap");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/tcp_gap.py");
+        let server = pair.b.host.spawn(&format!("python3 {script} serve {}", pair.b.ipv6));
+        until("the echo listens", Duration::from_secs(5), || pair.b.host.try_run("ss -Hltn | grep -q :7000"));
+        let client = pair.a.host.spawn(&format!("python3 {script} call {} {}", pair.b.ipv6, path.display()));
+        let talk = Talk { path, client, _server: server };
+        until("the connection talks", Duration::from_secs(5), || talk.read().is_some());
+        talk
+    }
+
+    /// The longest pause so far, and when the last byte came back.
+    fn read(&self) -> Option<(f64, f64)> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let (longest, at) = text.split_once(' ')?;
+        Some((longest.parse().ok()?, at.parse().ok()?))
+    }
+
+    /// Waits until it talks again, and gives the longest pause.
+    fn longest_pause(&self) -> f64 {
+        let before = self.read().map_or(0.0, |(_, at)| at);
+        let talks = || self.read().filter(|(_, at)| *at > before + 0.5);
+        until("the connection talks on", Duration::from_secs(20), || talks().is_some());
+        self.read().map_or(0.0, |(longest, _)| longest)
+    }
+}
+
+#[test]
+fn udp_that_is_suddenly_blocked_is_replaced_and_taken_up_again() {
+    let mut pair = Pair::new([HOME, HOME]);
+    pair.a.ctl(&["wait", "--for", "direct:b", "--timeout", "20s"]);
+    pair.b.ctl(&["wait", "--for", "direct:a", "--timeout", "20s"]);
+    let mut talk = Talk::start(&pair);
+
+    pair.places[0].gateways[0].let_udp_through(false);
+    let blocked = Instant::now();
+    until("a reply over TLS", Duration::from_secs(5), || pair.a.pings_within(&pair.b, 0.2));
+    println!("UDP blocked: {:.2} s until a ping is answered", blocked.elapsed().as_secs_f64());
+    assert_eq!(pair.way(), "relayed/tls");
+    println!("the TCP connection paused for {:.2} s", talk.longest_pause());
+
+    pair.places[0].gateways[0].let_udp_through(true);
+    pair.a.ctl(&["wait", "--for", "direct:b", "--timeout", "60s"]);
+    assert!(!talk.client.has_ended(), "the TCP connection lives");
+}
