@@ -102,6 +102,8 @@ pub struct Config {
     pub log: String,
     /// Whether to guard the prefix by nftables.
     pub firewall: bool,
+    /// Whether to look for peers on the LAN by multicast.
+    pub lan_discovery: bool,
     /// Whether two handshakes by bare name approve each other.
     pub mutual_by_name: bool,
     /// The configured rendezvous server.
@@ -150,6 +152,7 @@ impl Config {
             hostname: layers.parsed("hostname", up.hostname.clone(), file.hostname)?,
             log: layers.value("log", up.log.clone(), file.log, || "info".into()),
             firewall: layers.value("firewall", up.no_firewall.then_some(false), file.firewall, || true),
+            lan_discovery: layers.value("lan_discovery", up.lan_discovery, file.lan_discovery, || true),
             mutual_by_name: layers.checked(
                 "trust.mutual",
                 None,

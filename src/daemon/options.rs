@@ -69,6 +69,9 @@ pub struct Up {
     /// Do not keep the overlay's prefix off other interfaces by nftables
     #[arg(long, env = "PILOT_NO_FIREWALL")]
     pub no_firewall: bool,
+    /// Whether to look for trusted nodes on the LAN by multicast [default: true]
+    #[arg(long, env = "PILOT_LAN_DISCOVERY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub lan_discovery: Option<bool>,
     /// Stay in the foreground and log to standard error; the default under a supervisor
     #[arg(long)]
     pub foreground: bool,

@@ -2,7 +2,8 @@
 //!
 //! In: bytes and text from files, command lines and the network; randomness as an argument.
 //! Out: typed words that are valid by construction: keys, node IDs, overlay addresses, host names,
-//! tunnel keys and their certificates, rendezvous URLs, join tokens; signatures and sealed envelopes.
+//! tunnel keys and their certificates, rendezvous URLs, join tokens; signatures, sealed envelopes and the
+//! keys that two nodes share.
 //! Left to others: files (`store`), what the bodies of envelopes mean (`wire`), whom to trust (`node`).
 //!
 //! Nothing here does IO, reads a clock or makes randomness. The text and byte forms are described,
@@ -14,6 +15,7 @@ mod error;
 mod hostname;
 mod keys;
 mod node_id;
+mod pairing;
 mod prefix;
 mod target;
 mod text;
@@ -26,6 +28,7 @@ pub use error::IdentityError;
 pub use hostname::Hostname;
 pub use keys::{Identity, PublicKey};
 pub use node_id::NodeId;
+pub use pairing::Pairing;
 pub use prefix::{Prefix, link_local, link_local_node};
 pub use target::Target;
 pub use token::Token;

@@ -117,6 +117,7 @@ impl Node {
                 self.drain_client(now);
                 result
             }
+            Datagram::Beacon(bytes) => self.beacon(now, from, bytes),
             Datagram::Data { .. } => Err(Drop::UnknownSession),
         }
     }

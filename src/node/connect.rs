@@ -1,9 +1,10 @@
 //! Introductions: who is told where we are, and what another's introduction sets off.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::handshake::FALLBACK;
-use super::{Node, Slot};
+use super::{Node, Slot, lan};
 use crate::identity::PublicKey;
 use crate::wire::introduction::{EnvelopeKind, Introduction};
 use crate::wire::{Drop, Now, Path};
@@ -15,6 +16,17 @@ const PACE: usize = 64;
 const PACE_PAUSE: Duration = Duration::from_millis(100);
 /// Candidates that change together are told together.
 const SETTLE: Duration = Duration::from_millis(250);
+
+/// How an introduction came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Through the rendezvous.
+    Rendezvous,
+    /// In a beacon on the LAN, from the peer's socket.
+    Lan(SocketAddr),
+    /// In the tunnel, by this path.
+    Inside(Path),
+}
 
 impl Node {
     /// Something wants to reach a peer: introduce the node, and try what is known already.
@@ -45,19 +57,23 @@ impl Node {
         }
     }
 
-    /// Tells a trusted node where we are, through the rendezvous; nothing while the link is down.
+    /// Tells a trusted node where we are: through the rendezvous, while the link is up, and, unless it is an answer to
+    /// what came from there, on the LAN.
     pub(super) fn introduce(&mut self, now: Now, key: &PublicKey, answer: bool) {
         let body = self.me.introduction(&self.client, answer).encode();
         self.deliver(now, key, EnvelopeKind::Introduction, &body, false);
+        if !answer {
+            self.lan.ask(now.monotonic, key);
+        }
     }
 
-    /// Takes a peer's introduction; `inside` is the path that it came by when it came in the tunnel.
+    /// Takes a peer's introduction.
     pub(super) fn introduced(
         &mut self,
         now: Now,
         key: &PublicKey,
         introduction: Introduction,
-        inside: Option<Path>,
+        heard: Heard,
     ) -> Result<(), Drop> {
         let slot = self.remotes.of_key(key).ok_or(Drop::Untrusted)?;
         let remote = self.remotes.get_mut(slot).ok_or(Drop::Untrusted)?;
@@ -70,18 +86,21 @@ impl Node {
         let remote = self.remotes.get_mut(slot).ok_or(Drop::Untrusted)?;
         let known = remote.boot.replace(introduction.boot);
         remote.is_renewing |= remote.is_up && known.is_some_and(|b| b != introduction.boot);
-        remote.told = introduction.candidates;
         remote.nat = introduction.nat;
+        remote.told = match heard {
+            Heard::Lan(_) => lan::merge(introduction.candidates, &remote.told),
+            _ => introduction.candidates,
+        };
         self.update_way(now, slot);
         self.drive(now, slot);
-        if inside.is_none() {
-            self.respond(now, slot, key, introduction.answer);
+        if !matches!(heard, Heard::Inside(_)) {
+            self.respond(now, slot, key, introduction.answer, heard);
         }
         Ok(())
     }
 
     /// Answers an introduction, or starts the handshake that an answer allows.
-    fn respond(&mut self, now: Now, slot: Slot, key: &PublicKey, is_answer: bool) {
+    fn respond(&mut self, now: Now, slot: Slot, key: &PublicKey, is_answer: bool, heard: Heard) {
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
         };
@@ -96,8 +115,10 @@ impl Node {
         if needs_session {
             remote.attempt.initiate_at(now.monotonic + delay);
         }
-        if may_answer {
-            self.introduce(now, key, true);
+        match heard {
+            Heard::Lan(from) if may_answer => self.answer_beacon(now, key, from),
+            _ if may_answer => self.introduce(now, key, true),
+            _ => {}
         }
         self.step(now, slot);
     }
@@ -151,6 +172,7 @@ impl Node {
             }
             self.drive(now, slot);
         }
+        self.lan.network_changed(now.monotonic);
         self.client.network_changed(now);
         self.drain_client(now);
     }

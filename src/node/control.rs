@@ -1,6 +1,7 @@
 //! Control packets: what peers say to each other inside their tunnel.
 
 use super::Node;
+use super::connect::Heard;
 use super::remote::Ways;
 use crate::peer::{Arrival, Slot};
 use crate::punch::Agent;
@@ -40,7 +41,7 @@ impl Node {
             Control::Pong { id } => self.pong(now, slot, via, id)?,
             Control::Introduction(introduction) => {
                 let key = remote.key.ok_or(Drop::Untrusted)?;
-                self.introduced(now, &key, introduction, Some(via))?;
+                self.introduced(now, &key, introduction, Heard::Inside(via))?;
             }
         }
         Ok(())

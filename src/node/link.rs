@@ -1,5 +1,6 @@
 //! What the rendezvous tells: logins, our candidates, envelopes.
 
+use super::connect::Heard;
 use super::output::{Event, Output};
 use super::spares::Owner;
 use super::{Node, derive::Purpose};
@@ -74,7 +75,7 @@ impl Node {
                     return Err(Drop::Untrusted);
                 }
                 let introduction = Introduction::decode(body)?;
-                self.introduced(now, &sender, introduction, None)?;
+                self.introduced(now, &sender, introduction, Heard::Rendezvous)?;
                 self.acknowledge(now, delivery);
                 Ok(())
             }

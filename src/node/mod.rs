@@ -1,7 +1,7 @@
 //! This machine: owns its peers, decides, answers commands. Sans-IO: no sockets, no clock, no threads.
 //!
 //! Comes in, with the time: datagrams ([`Node::handle_datagram`], or [`Node::handle_arrival`] for what a
-//! datapath thread opened already), packets from the TUN ([`Node::handle_packet`]), what the rendezvous
+//! datapath thread opened already), beacons of the LAN ([`Node::handle_multicast`]), packets from the TUN ([`Node::handle_packet`]), what the rendezvous
 //! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses, deadlines.
 //! Goes out, one by one from [`Node::poll_output`]: see [`Output`]. Call one input, drain the outputs
 //! down to [`Output::Wait`], call the next. Network input is never an error: it becomes a counted drop.
@@ -12,6 +12,7 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `link` | what the rendezvous tells |
+//! | `lan` | whom to tell on the LAN, and what is heard there |
 //! | `connect`, `attempt` | when to introduce the node and to start a handshake |
 //! | `handshake` | whom a handshake is answered |
 //! | `arrivals`, `control` | what comes out of tunnels |
@@ -32,6 +33,7 @@ mod decisions;
 mod derive;
 mod error;
 mod handshake;
+mod lan;
 mod link;
 mod me;
 mod output;
@@ -65,6 +67,7 @@ use rand_core::{RngCore, SeedableRng};
 use bucket::Bucket;
 use commands::Open;
 use derive::Derivations;
+use lan::Lan;
 use me::Me;
 use punching::Punching;
 use remote::Remotes;
@@ -115,6 +118,7 @@ pub struct Node {
     /// How often we may tell programs that their packets are too large.
     refusals: Bucket,
     punching: Punching,
+    lan: Lan,
     /// Where datagrams are sealed.
     buffer: Vec<u8>,
     /// Where datagrams are opened.
@@ -154,6 +158,7 @@ impl Node {
             spares: Spares::default(),
             refusals: Bucket::new(64, Duration::from_millis(10)),
             punching: Punching::default(),
+            lan: Lan::new(settings.lan_discovery, now.monotonic),
             buffer: vec![0; BUFFER],
             opened: vec![0; BUFFER],
             outputs: VecDeque::new(),

@@ -22,6 +22,8 @@ pub enum Output {
         /// All of it.
         payload: Vec<u8>,
     },
+    /// Send this datagram from the main sockets to the LAN's group, by every interface that leads to a LAN.
+    Multicast(Vec<u8>),
     /// Open so many more IPv4 sockets on ports of their own, and report them with `handle_spares`: fewer, or
     /// none, if there cannot be more.
     OpenSpares(u16),

@@ -52,6 +52,7 @@ impl Node {
         if let Some(slot) = self.remotes.insert(remote) {
             self.update_way(now, slot);
         }
+        self.lan.peers_changed();
         self.is_stale = true;
     }
 
@@ -78,6 +79,7 @@ impl Node {
         if let Some(slot) = slot {
             self.release(slot);
         }
+        self.lan.peers_changed();
         self.to_introduce.retain(|other| other != key);
         self.joining.retain(|_, inviter| inviter != key);
         self.is_stale = true;

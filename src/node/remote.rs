@@ -98,6 +98,15 @@ impl Remote {
         }
     }
 
+    /// Whether data goes straight to it now, and arrives.
+    pub fn is_direct(&self) -> bool {
+        self.is_up
+            && match &self.ways {
+                Ways::Agent(agent) => agent.settled(),
+                Ways::Fixed(path) => path.is_some(),
+            }
+    }
+
     pub fn path_view(&self) -> PathView {
         view(self.path())
     }

@@ -24,6 +24,8 @@ pub struct Settings {
     pub wireguard: Vec<WireguardPeer>,
     /// The MTU of our interface: no path is searched for more.
     pub mtu: u16,
+    /// Whether to look for peers on the LAN by multicast.
+    pub lan_discovery: bool,
     /// All randomness of the node comes from here: 32 bytes that nobody else knows.
     pub seed: [u8; 32],
     /// Where drops are counted; the datapath counts there too.

@@ -78,6 +78,7 @@ impl Node {
             self.book.expire(now);
             self.save();
         }
+        self.run_lan(now);
         self.expire_commands(now);
     }
 
@@ -88,6 +89,7 @@ impl Node {
             self.client.poll_timeout(),
             self.open_deadline(),
             self.punching.due(),
+            self.lan.due(),
             self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
         ];
         let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));

@@ -101,7 +101,7 @@ impl Agent {
     }
 
     /// Whether a direct path that answered is in use.
-    pub(super) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
         let direct = self.chosen().filter(|path| path.is_direct());
         let remote = direct.and_then(|path| self.remote(path));
         remote.is_some_and(|remote| remote.working() && remote.rtt.is_some())

@@ -67,7 +67,8 @@ fn reachable(ip: IpAddr, overlay: Ipv6Net) -> bool {
     !special && !local
 }
 
-fn is_virtual(interface: &str) -> bool {
+/// Whether an interface carries containers or virtual machines of this host.
+pub(super) fn is_virtual(interface: &str) -> bool {
     VIRTUAL.iter().any(|prefix| interface.starts_with(prefix))
 }
 

@@ -2,10 +2,11 @@
 //!
 //! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive single datagrams and
 //! never block; and from [`watch()`] the local addresses that a peer might reach, best first, again after each
-//! change. Which of them become candidates, and what a datagram means, is left to `punch` and `node`.
+//! change; [`Multicast`] is the LAN's group. Which of them become candidates, and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
 mod fragmenting;
+mod multicast;
 mod socket;
 mod sockets;
 mod spares;
@@ -13,6 +14,7 @@ mod watch;
 
 pub use addresses::{Excluded, LocalAddress};
 pub use fragmenting::Fragmenting;
+pub use multicast::{GROUP_V4, GROUP_V6, Listener, Multicast, PORT};
 pub use socket::{Sent, Socket};
 pub use sockets::{Sockets, UdpError};
 pub use watch::{WatchError, watch};

@@ -126,7 +126,7 @@ impl Sockets {
     /// Sends one datagram by the main socket of the family of `to`, or by a spare one. A datagram that cannot be sent
     /// now is lost and counted.
     pub fn send_to(&self, socket: u16, to: SocketAddr, datagram: &[u8]) -> Sent {
-        let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+        let to = canonical(to);
         let sent = match (socket, to.is_ipv4()) {
             (MAIN, true) => self.v4.as_ref().map(|socket| socket.send(to, datagram)),
             (MAIN, false) => self.v6.as_ref().map(|socket| socket.send(to, datagram)),
@@ -161,6 +161,14 @@ fn watching(v4: &Option<Socket>, v6: &Option<Socket>) -> io::Result<Epoll> {
         }
     }
     Ok(poll)
+}
+
+/// IPv4 where it was written as IPv6; the scope of a link-local address stays.
+fn canonical(to: SocketAddr) -> SocketAddr {
+    match to.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, to.port()),
+        IpAddr::V6(_) => to,
+    }
 }
 
 type Pair = (Option<Socket>, Option<Socket>);

@@ -1,9 +1,9 @@
-//! What kind of datagram arrived on our one UDP port: WireGuard, STUN or a relay frame.
+//! What kind of datagram arrived on our one UDP port: WireGuard, STUN, a relay frame or a beacon.
 //!
-//! The three are told apart by their first bytes alone. WireGuard messages start with a type of 1 to
+//! They are told apart by their first bytes alone. WireGuard messages start with a type of 1 to
 //! 4 as a little-endian 32-bit number (WireGuard paper, section 5.4); STUN carries its magic cookie
 //! at bytes 4 to 8 under two zero bits (RFC 8489, section 5); relay frames start with 0x10 to 0x1f,
-//! which as STUN would be methods that nobody has registered.
+//! which as STUN would be methods that nobody has registered. Beacons start with 0x20, which would be such, too.
 
 use super::bytes::take;
 use super::drops::Drop;
@@ -37,6 +37,8 @@ pub enum Datagram<'a> {
     Stun(&'a [u8]),
     /// A relay frame: see [`relay`](super::relay).
     Relay(&'a [u8]),
+    /// An answer to a beacon of ours: see [`beacon`](super::beacon).
+    Beacon(&'a [u8]),
 }
 
 /// Says what kind of datagram this is, or that it is none of ours.
@@ -55,6 +57,7 @@ pub fn classify(datagram: &[u8]) -> Result<Datagram<'_>, Drop> {
     }
     match head {
         [0x10..=0x1f, ..] => Ok(Datagram::Relay(datagram)),
+        [super::beacon::KIND, ..] => Ok(Datagram::Beacon(datagram)),
         [0x00..=0x3f, ..] if second == super::stun::MAGIC_COOKIE => Ok(Datagram::Stun(datagram)),
         _ => Err(Drop::NotOurs),
     }
@@ -93,7 +96,8 @@ mod tests {
             let frame = [first, 0, 0, 0, 0, 0, 0, 0];
             assert_eq!(classify(&frame), Ok(Datagram::Relay(&frame)));
         }
-        assert_eq!(classify(&[0x20; 64]), Err(Drop::NotOurs));
+        assert_eq!(classify(&[0x20; 64]), Ok(Datagram::Beacon(&[0x20; 64])));
+        assert_eq!(classify(&[0x40; 64]), Err(Drop::NotOurs));
         assert_eq!(classify(b"GET / HTTP/1.1\r\n\r\n"), Err(Drop::NotOurs));
         assert_eq!(classify(&[]), Err(Drop::NotOurs));
     }

@@ -26,7 +26,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A datagram that is neither WireGuard, STUN nor a relay frame.
+    /// A datagram that is neither WireGuard, STUN, a relay frame nor a beacon.
     NotOurs = "not_ours",
     /// A handshake from a static key that is no peer's.
     Stranger = "stranger",
@@ -68,6 +68,10 @@ reasons! {
     MalformedIntroduction = "malformed_introduction",
     /// A STUN message that does not parse or is of a kind we do not use.
     MalformedStun = "malformed_stun",
+    /// A beacon on the LAN that does not parse.
+    MalformedBeacon = "malformed_beacon",
+    /// A beacon on the LAN with nothing in it for us.
+    LanStranger = "lan_stranger",
     /// A relay frame that does not parse.
     MalformedRelay = "malformed_relay",
     /// A message of the rendezvous server that does not parse.

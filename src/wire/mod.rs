@@ -7,6 +7,7 @@
 //!
 //! `docs/protocol.md` shows all formats on one page.
 
+pub mod beacon;
 pub mod clock;
 pub mod control;
 pub mod datagram;

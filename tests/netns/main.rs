@@ -12,6 +12,7 @@ mod faults;
 mod first_reply;
 mod inbox;
 mod lab;
+mod lan;
 mod matrix;
 mod mtu;
 mod probe;

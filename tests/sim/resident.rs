@@ -197,6 +197,7 @@ fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: 
         mutual: Mutual::Name,
         wireguard: Vec::new(),
         mtu: 1420,
+        lan_discovery: false,
         seed: bytes,
         drops,
     };

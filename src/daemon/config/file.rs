@@ -25,6 +25,7 @@ pub(super) struct File {
     pub hostname: Option<String>,
     pub log: Option<String>,
     pub firewall: Option<bool>,
+    pub lan_discovery: Option<bool>,
     pub trust: TrustTable,
     pub rendezvous: RendezvousTable,
     pub wireguard: WireguardTable,

@@ -1,7 +1,7 @@
 //! Turns the crank: the one task that owns the [`Node`], feeds it what happened and carries out what it decides.
 //!
 //! In: datagrams and packets that the fast path left over, the rendezvous link, calls from the local socket,
-//! addresses, derived node IDs, time. Out: datagrams, packets, link messages, durable changes, answers.
+//! addresses, beacons of the LAN, derived node IDs, time. Out: datagrams, packets, link messages, durable changes, answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::multicast::{Heard, Lan};
 use crate::daemon::Failure;
 use crate::datapath::{Slow, Streams};
 use crate::identity::{NodeId, PublicKey};
@@ -38,6 +39,8 @@ pub struct Inputs {
     pub slow: mpsc::Receiver<Slow>,
     /// What the rendezvous link says.
     pub link: mpsc::Receiver<LinkEvent>,
+    /// What came to the LAN's group.
+    pub lan: mpsc::Receiver<Heard>,
     /// What local programs ask.
     pub calls: mpsc::Receiver<Call>,
     /// Our addresses on the networks around.
@@ -64,6 +67,8 @@ pub struct Crank {
     pub table: Arc<ArcSwap<PeerTable>>,
     /// Messages to the rendezvous; full means that they are lost, as on a broken link.
     pub link: mpsc::Sender<ClientMessage>,
+    /// The LAN's group.
+    pub lan: Lan,
     /// Counts changes that somebody may wait for.
     pub changes: watch::Sender<u64>,
     /// Set once it is known how the rendezvous stands.
@@ -89,6 +94,7 @@ impl Crank {
                 }
                 Some(slow) = inputs.slow.recv() => self.slow(slow)?,
                 Some(event) = inputs.link.recv() => self.node.handle_link(now(), event),
+                Some((from, datagram)) = inputs.lan.recv() => self.node.handle_multicast(now(), from, &datagram),
                 Some((key, id)) = derived.recv() => self.node.handle_derived(now(), key, id),
                 Some(call) = inputs.calls.recv() => {
                     let id = waiting.add(call.answer);
@@ -117,7 +123,9 @@ impl Crank {
     }
 
     fn addresses(&mut self, addresses: &mut watch::Receiver<Vec<LocalAddress>>) {
-        let ips: Vec<_> = addresses.borrow_and_update().iter().map(|local| local.ip).collect();
+        let addresses = addresses.borrow_and_update().clone();
+        self.lan.follow(&addresses);
+        let ips: Vec<_> = addresses.iter().map(|local| local.ip).collect();
         let (v4, v6) = (self.sockets.port_v4().unwrap_or(0), self.sockets.port_v6().unwrap_or(0));
         self.node.handle_local_addresses(now(), &ips, v4, v6);
     }
@@ -137,6 +145,7 @@ impl Crank {
                 }
                 Output::Transmit { hop: Hop::Stream(stream), payload } => self.streams.send(stream, &payload),
                 Output::Stream(wish) => drop(self.wishes.send_replace(wish)),
+                Output::Multicast(beacon) => self.lan.send(&self.sockets, &beacon),
                 Output::OpenSpares(count) => {
                     let opened = self.sockets.open_spares(count);
                     self.node.handle_spares(now(), &opened);

@@ -12,6 +12,7 @@ mod join;
 mod lines;
 mod links;
 mod log;
+mod multicast;
 mod readiness;
 mod roster;
 mod services;
@@ -106,6 +107,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     };
     let streams = parts.streams.clone();
     let wishes = links.stream.carry(Injector::new(parts.clone(), 0));
+    let (lan, heard) = multicast::Lan::open(config.lan_discovery);
     let crank = Crank {
         node,
         store: ground.store,
@@ -115,11 +117,18 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         device: ground.device.clone(),
         table,
         link: links.out,
+        lan,
         changes,
         ready: ready.clone(),
     };
-    let inputs =
-        Inputs { slow: slow_items, link: links.events, calls, addresses: ground.addresses, stop: stop.subscribe() };
+    let inputs = Inputs {
+        slow: slow_items,
+        link: links.events,
+        lan: heard,
+        calls,
+        addresses: ground.addresses,
+        stop: stop.subscribe(),
+    };
 
     let datapath =
         Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
@@ -210,6 +219,7 @@ fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
         mutual: if config.mutual_by_name { crate::node::trust::Mutual::Name } else { crate::node::trust::Mutual::Id },
         wireguard: wireguard.collect(),
         mtu: config.mtu,
+        lan_discovery: config.lan_discovery,
         seed,
         drops: ground.drops.clone(),
     }

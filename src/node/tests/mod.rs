@@ -6,4 +6,4 @@ mod long;
 mod sizes;
 mod stories;
 mod trust;
-mod world;
+pub(super) mod world;

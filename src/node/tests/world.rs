@@ -1,7 +1,7 @@
 //! Some nodes, one trivial rendezvous server with relay and STUN, and a network with virtual time.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,7 @@ pub struct Host {
 
 enum Delivery {
     Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    Beacon { from: SocketAddr, payload: Vec<u8> },
     Message { host: usize, message: ServerMessage },
 }
 
@@ -64,6 +65,10 @@ pub struct World {
     pub carried: Vec<(usize, PublicKey, Vec<u8>)>,
     /// Datagrams that arrived at nodes: from, which node, bytes.
     pub arrived: Vec<(SocketAddr, usize, Vec<u8>)>,
+    /// Whether the nodes look for each other on their LAN.
+    pub is_lan: bool,
+    /// Beacons that nodes sent to the LAN's group: from which node, bytes.
+    pub beacons: Vec<(usize, Vec<u8>)>,
     /// Datagrams that went to the stranger.
     pub stranger_heard: usize,
     queue: BTreeMap<(Instant, u64), Delivery>,
@@ -94,6 +99,8 @@ impl World {
             mtu: 1500,
             carried: Vec::new(),
             arrived: Vec::new(),
+            is_lan: false,
+            beacons: Vec::new(),
             stranger_heard: 0,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -102,6 +109,31 @@ impl World {
             world.add(*name, Records::default());
         }
         world
+    }
+
+    /// Nodes on one LAN that leads nowhere.
+    pub fn lan(count: usize) -> World {
+        let mut world = World::new(&[]);
+        world.is_lan = true;
+        for number in 0..count {
+            let host = world.host(number, number as u64, None, Records::default());
+            world.hosts.push(host);
+            world.plug(number);
+        }
+        world
+    }
+
+    /// Tells a node its address.
+    fn plug(&mut self, number: usize) {
+        let endpoint = self.hosts[number].endpoint;
+        self.hosts[number].node.handle_local_addresses(self.now, &[endpoint.ip()], endpoint.port(), 0);
+        self.drain(number);
+    }
+
+    /// A datagram to the LAN's group as a node hears it.
+    pub fn hear(&mut self, from: SocketAddr, number: usize, payload: &[u8]) {
+        self.hosts[number].node.handle_multicast(self.now, from, payload);
+        self.drain(number);
     }
 
     /// Adds a node, with its address and link.
@@ -138,6 +170,7 @@ impl World {
             mutual: Mutual::Name,
             wireguard: Vec::new(),
             mtu: 1420,
+            lan_discovery: self.is_lan,
             seed: settings_seed,
             drops: drops.clone(),
         };
@@ -167,11 +200,10 @@ impl World {
     }
 
     fn start(&mut self, number: usize) {
-        let host = &mut self.hosts[number];
-        let ip: IpAddr = host.endpoint.ip();
-        let port = host.endpoint.port();
-        host.node.handle_local_addresses(self.now, &[ip], port, 0);
-        self.link(number);
+        self.plug(number);
+        if !self.is_lan {
+            self.link(number);
+        }
     }
 
     /// Brings the link of a node up.
@@ -302,8 +334,11 @@ impl World {
                     self.drain(host);
                 }
                 Delivery::Message { .. } => {}
-                Delivery::Datagram { .. } if self.is_cut => {}
+                Delivery::Datagram { .. } | Delivery::Beacon { .. } if self.is_cut => {}
                 Delivery::Datagram { payload, .. } if !may_fragment(&payload) && payload.len() + 28 > self.mtu => {}
+                Delivery::Beacon { from, payload } => {
+                    (0..self.hosts.len()).for_each(|number| self.hear(from, number, &payload));
+                }
                 Delivery::Datagram { from, to, payload } => self.arrive(from, to, payload),
             }
         }
@@ -342,6 +377,11 @@ impl World {
                     host.transmitted += 1;
                     let from = host.endpoint;
                     self.post(Delivery::Datagram { from, to, payload });
+                }
+                Output::Multicast(payload) => {
+                    let from = host.endpoint;
+                    self.beacons.push((number, payload.clone()));
+                    self.post(Delivery::Beacon { from, payload });
                 }
                 Output::Packet(packet) => host.packets.push(packet),
                 Output::Link(message) => self.serve(number, message),

@@ -89,7 +89,7 @@ impl PeerTable {
             return Err(Drop::RelayUnknownDestination);
         }
         match classify(payload)? {
-            Datagram::Relay(_) | Datagram::Stun(_) => Err(Drop::MalformedRelay),
+            Datagram::Relay(_) | Datagram::Stun(_) | Datagram::Beacon(_) => Err(Drop::MalformedRelay),
             inner => Ok((Self::relayed(&relay, source), inner)),
         }
     }
