@@ -38,6 +38,7 @@ use schedule::Schedule;
 
 use super::{Node, Output};
 use crate::identity::PublicKey;
+use crate::rendezvous::client::State;
 use crate::wire::beacon::{self, Beacon, BeaconNonce, Receiver};
 use crate::wire::introduction::Introduction;
 use crate::wire::{Candidate, CandidateKind, Drop, Hop, Now};
@@ -151,6 +152,10 @@ impl Node {
     fn lan_introduction(&self, answer: bool) -> Option<Introduction> {
         let mut introduction = self.me.introduction(&self.client, answer);
         introduction.candidates.retain(is_host);
+        if *self.client.state() != State::LoggedIn {
+            // No rendezvous grants the name that we ask for, and our friends still know us by it.
+            introduction.hostname = self.client.claimed().cloned();
+        }
         while !beacon::fits(&introduction) {
             introduction.candidates.pop()?;
         }
