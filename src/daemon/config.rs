@@ -104,6 +104,8 @@ pub struct Config {
     pub firewall: bool,
     /// Whether to look for peers on the LAN by multicast.
     pub lan_discovery: bool,
+    /// Whether to pass on what friends send each other.
+    pub relay_for_friends: bool,
     /// Whether two handshakes by bare name approve each other.
     pub mutual_by_name: bool,
     /// The configured rendezvous server.
@@ -153,6 +155,12 @@ impl Config {
             log: layers.value("log", up.log.clone(), file.log, || "info".into()),
             firewall: layers.value("firewall", up.no_firewall.then_some(false), file.firewall, || true),
             lan_discovery: layers.value("lan_discovery", up.lan_discovery, file.lan_discovery, || true),
+            relay_for_friends: layers.value(
+                "relay_for_friends",
+                up.relay_for_friends.then_some(true),
+                file.relay_for_friends,
+                || false,
+            ),
             mutual_by_name: layers.checked(
                 "trust.mutual",
                 None,

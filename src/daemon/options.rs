@@ -72,6 +72,9 @@ pub struct Up {
     /// Whether to look for trusted nodes on the LAN by multicast [default: true]
     #[arg(long, env = "PILOT_LAN_DISCOVERY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub lan_discovery: Option<bool>,
+    /// Pass on what trusted nodes send each other where they have no better way, up to 10 Mbit/s of each
+    #[arg(long, env = "PILOT_RELAY_FOR_FRIENDS")]
+    pub relay_for_friends: bool,
     /// Stay in the foreground and log to standard error; the default under a supervisor
     #[arg(long)]
     pub foreground: bool,

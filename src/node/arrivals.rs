@@ -22,6 +22,18 @@ impl Node {
         let table = self.table.clone();
         let mut opened = std::mem::take(&mut self.opened);
         match table.inbound(socket, from, datagram, &mut opened) {
+            Inbound::Slow => {
+                let result = self.slow(now, socket, from, datagram);
+                self.counted(result);
+            }
+            inbound => self.arrived(now, inbound, &opened),
+        }
+        self.opened = opened;
+    }
+
+    /// Takes what the peer table opened.
+    pub(super) fn arrived(&mut self, now: Now, inbound: Inbound, opened: &[u8]) {
+        match inbound {
             Inbound::Packet { arrival, range } => {
                 let mut packet = opened.get(range).unwrap_or_default().to_vec();
                 table.clamp_inbound(arrival.slot, &mut packet);
@@ -32,13 +44,9 @@ impl Node {
                 self.handle_control(now, arrival, opened.get(range).unwrap_or_default());
             }
             Inbound::Keepalive(arrival) => self.handle_arrival(now, arrival),
-            Inbound::Slow => {
-                let result = self.slow(now, socket, from, datagram);
-                self.counted(result);
-            }
+            Inbound::Slow => {}
             Inbound::Drop(reason) => self.drops.count(reason),
         }
-        self.opened = opened;
     }
 
     /// Takes a frame that came through a relay stream: any, or one that the peer table called slow.
@@ -90,6 +98,7 @@ impl Node {
             Ways::Fixed(path) => *path = Some(via),
         }
         self.is_stale = true;
+        self.friend_changed(slot);
         self.drive(now, slot);
         self.flush(now, slot);
         self.send_pings(now, slot);
@@ -99,11 +108,7 @@ impl Node {
     fn slow(&mut self, now: Now, socket: u16, from: SocketAddr, datagram: &[u8]) -> Result<(), Drop> {
         let table = self.table.clone();
         let (via, inner) = table.unwrap(socket, from, datagram)?;
-        let slot = receiver(&inner);
         match inner {
-            Datagram::Initiation(bytes) => self.initiation(now, via, bytes),
-            Datagram::Response(bytes) => self.response(now, slot.ok_or(Drop::UnknownSession)?, via, bytes),
-            Datagram::Cookie(bytes) => self.cookie(slot.ok_or(Drop::UnknownSession)?, bytes),
             Datagram::Stun(bytes) if let Some(Owner::Peer(slot)) = self.spares.owner(socket) => {
                 self.sampled(now, slot, from, bytes)
             }
@@ -118,7 +123,18 @@ impl Node {
                 result
             }
             Datagram::Beacon(bytes) => self.beacon(now, from, bytes),
-            Datagram::Data { .. } => Err(Drop::UnknownSession),
+            message => self.message(now, via, message),
+        }
+    }
+
+    /// Takes a message of WireGuard's handshake.
+    pub(super) fn message(&mut self, now: Now, via: Path, message: Datagram<'_>) -> Result<(), Drop> {
+        let slot = receiver(&message);
+        match message {
+            Datagram::Initiation(bytes) => self.initiation(now, via, bytes),
+            Datagram::Response(bytes) => self.response(now, slot.ok_or(Drop::UnknownSession)?, via, bytes),
+            Datagram::Cookie(bytes) => self.cookie(slot.ok_or(Drop::UnknownSession)?, bytes),
+            _ => Err(Drop::UnknownSession),
         }
     }
 }

@@ -157,6 +157,8 @@ pub enum PathView {
     None,
     /// Through this relay.
     Relayed(SocketAddr),
+    /// Through this node, which both sides trust.
+    Friend(NodeId),
     /// Straight at this endpoint.
     Direct(SocketAddr),
 }

@@ -60,7 +60,7 @@ impl Node {
     /// Tells a trusted node where we are: through the rendezvous, while the link is up, and, unless it is an answer to
     /// what came from there, on the LAN.
     pub(super) fn introduce(&mut self, now: Now, key: &PublicKey, answer: bool) {
-        let body = self.me.introduction(&self.client, answer).encode();
+        let body = self.introduction_to(key, answer).encode();
         self.deliver(now, key, EnvelopeKind::Introduction, &body, false);
         if !answer {
             self.lan.ask(now.monotonic, key);
@@ -91,6 +91,11 @@ impl Node {
             Heard::Lan(_) => lan::merge(introduction.candidates, &remote.told),
             _ => introduction.candidates,
         };
+        // What is said to a whole LAN speaks of no friends.
+        if !matches!(heard, Heard::Lan(_)) {
+            remote.friends = introduction.friends;
+        }
+        self.friends.is_stale |= std::mem::replace(&mut remote.relays, introduction.relays) != introduction.relays;
         self.update_way(now, slot);
         self.drive(now, slot);
         if !matches!(heard, Heard::Inside(_)) {

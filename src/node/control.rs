@@ -39,6 +39,8 @@ impl Node {
                 self.send_control(slot, back, &Control::Pong { id });
             }
             Control::Pong { id } => self.pong(now, slot, via, id)?,
+            Control::Carry { to, payload } => self.carry(now, arrival, to, payload)?,
+            Control::Carried { from, payload } => self.carried(now, arrival, from, &payload)?,
             Control::Introduction(introduction) => {
                 let key = remote.key.ok_or(Drop::Untrusted)?;
                 self.introduced(now, &key, introduction, Heard::Inside(via))?;
@@ -56,7 +58,10 @@ impl Node {
 
     /// Tells a connected peer where we are, inside the tunnel.
     pub(super) fn introduce_inside(&mut self, slot: Slot, via: Path) {
-        let introduction = self.me.introduction(&self.client, true);
+        let Some(key) = self.remotes.get(slot).and_then(|remote| remote.key) else {
+            return;
+        };
+        let introduction = self.introduction_to(&key, true);
         self.send_control(slot, via, &Control::Introduction(introduction));
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Me {
     pub mtu: u16,
     /// What is known of our NAT.
     pub nat: Nat,
+    /// Whether we pass on what our friends send each other.
+    pub relays: bool,
 }
 
 impl Me {
@@ -54,6 +56,7 @@ impl Me {
             hosts: Vec::new(),
             mtu: settings.mtu,
             nat: Nat::default(),
+            relays: settings.relay_for_friends,
         }
     }
 
@@ -126,6 +129,8 @@ impl Me {
             boot: self.boot,
             answer,
             nat: self.nat,
+            relays: self.relays,
+            friends: Vec::new(),
         }
     }
 }

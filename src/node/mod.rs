@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | `link` | what the rendezvous tells |
 //! | `lan` | whom to tell on the LAN, and what is heard there |
+//! | `friends` | what friends pass on for each other |
 //! | `connect`, `attempt` | when to introduce the node and to start a handshake |
 //! | `handshake` | whom a handshake is answered |
 //! | `arrivals`, `control` | what comes out of tunnels |
@@ -32,6 +33,7 @@ mod control;
 mod decisions;
 mod derive;
 mod error;
+mod friends;
 mod handshake;
 mod lan;
 mod link;
@@ -67,6 +69,7 @@ use rand_core::{RngCore, SeedableRng};
 use bucket::Bucket;
 use commands::Open;
 use derive::Derivations;
+use friends::Friends;
 use lan::Lan;
 use me::Me;
 use punching::Punching;
@@ -119,6 +122,7 @@ pub struct Node {
     refusals: Bucket,
     punching: Punching,
     lan: Lan,
+    friends: Friends,
     /// Where datagrams are sealed.
     buffer: Vec<u8>,
     /// Where datagrams are opened.
@@ -158,6 +162,7 @@ impl Node {
             spares: Spares::default(),
             refusals: Bucket::new(64, Duration::from_millis(10)),
             punching: Punching::default(),
+            friends: Friends::default(),
             lan: Lan::new(settings.lan_discovery, now.monotonic),
             buffer: vec![0; BUFFER],
             opened: vec![0; BUFFER],

@@ -18,6 +18,7 @@ impl Node {
                 let payload = self.buffer.get(range).unwrap_or_default().to_vec();
                 self.transmit(hop, payload);
             }
+            Outbound::Slow(_) if self.packet_by_friend(packet) => {}
             Outbound::Slow(_) => {
                 let result = self.hold(now, &packet);
                 self.counted(result);
@@ -66,6 +67,9 @@ impl Node {
 
     /// Sends the first bytes of the buffer by a path.
     pub(super) fn send_buffer(&mut self, via: Path, len: usize) {
+        if let Path::Friend { friend, node } = via {
+            return self.send_by_friend(friend, node, len);
+        }
         self.publish();
         let Some((hop, header)) = self.table.first_hop(via) else {
             return self.drops.count(Drop::NoPath);

@@ -58,6 +58,7 @@ impl Node {
 
     fn path_chosen(&mut self, _now: Now, slot: Slot, path: Option<Path>) {
         self.is_stale = true;
+        self.friend_changed(slot);
         if let Some(remote) = self.remotes.get(slot) {
             let id = remote.id;
             let path = view(path);
@@ -77,13 +78,16 @@ impl Node {
         let relay = self.client.relay_address();
         let families = self.me.families();
         let nat = self.me.nat;
+        let (friends, common) = (self.relaying().collect(), self.through_friends(slot));
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
         };
-        let candidates = through(relay, &remote.told);
+        let mut candidates = through(relay, &remote.told);
+        candidates.extend(common);
         if let Ways::Agent(agent) = &mut remote.ways {
             agent.set_local(now, families, relay.is_some());
             agent.set_nats(now, nat, remote.nat);
+            agent.set_friends(now, friends);
             if !remote.told.is_empty() {
                 agent.set_remote_candidates(now, &candidates);
             }
@@ -100,7 +104,7 @@ fn through(relay: Option<RelayAddress>, told: &[Candidate]) -> Vec<Candidate> {
             path: Path::Relayed(RelayAddress { server: ours.server, allocation: theirs.allocation }),
             ..*candidate
         }),
-        (Path::Relayed(_), None) => None,
+        (Path::Relayed(_), None) | (Path::Friend { .. }, _) => None,
     };
     told.iter().filter_map(reachable).collect()
 }

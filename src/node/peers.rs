@@ -79,6 +79,7 @@ impl Node {
         if let Some(slot) = slot {
             self.release(slot);
         }
+        self.friends.is_stale = true;
         self.lan.peers_changed();
         self.to_introduce.retain(|other| other != key);
         self.joining.retain(|_, inviter| inviter != key);
@@ -110,6 +111,7 @@ impl Node {
             agent.session_lost(now);
         }
         self.is_stale = true;
+        self.friend_changed(slot);
         self.drive(now, slot);
     }
 
@@ -147,5 +149,8 @@ fn remote(id: NodeId, address: Ipv6Addr, key: Option<PublicKey>, tunnel_key: Opt
         introductions: Bucket::new(16, Duration::from_secs(1)),
         seen: Seen::default(),
         fixed_mtu: BASE,
+        relays: false,
+        friends: Vec::new(),
+        carried: None,
     }
 }

@@ -11,6 +11,7 @@ use super::command::PathView;
 use crate::identity::{NodeId, PublicKey, TunnelKey};
 use crate::peer::{Slot, Tunnel, Waiting, initiation};
 use crate::punch::Agent;
+use crate::rendezvous::bucket::Bucket as ByteBucket;
 use crate::wire::{Candidate, Nat, Now, Path};
 
 /// One peer.
@@ -45,6 +46,12 @@ pub(super) struct Remote {
     pub seen: Seen,
     /// How large packets to a peer without an agent may be.
     pub fixed_mtu: u16,
+    /// Whether it passes on what we send.
+    pub relays: bool,
+    /// Through whom it can be reached, as it told us.
+    pub friends: Vec<u64>,
+    /// What it may have passed on by us.
+    pub carried: Option<ByteBucket>,
 }
 
 /// How paths to a peer are found.
@@ -132,6 +139,7 @@ pub(super) fn view(path: Option<Path>) -> PathView {
         None => PathView::None,
         Some(Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. }) => PathView::Direct(endpoint),
         Some(Path::Relayed(relay)) => PathView::Relayed(relay.server),
+        Some(Path::Friend { friend, .. }) => PathView::Friend(friend),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub mtu: u16,
     /// Whether to look for peers on the LAN by multicast.
     pub lan_discovery: bool,
+    /// Whether to pass on what our friends send each other.
+    pub relay_for_friends: bool,
     /// All randomness of the node comes from here: 32 bytes that nobody else knows.
     pub seed: [u8; 32],
     /// Where drops are counted; the datapath counts there too.

@@ -79,6 +79,7 @@ impl Node {
             self.save();
         }
         self.run_lan(now);
+        self.run_friends(now);
         self.expire_commands(now);
     }
 
@@ -90,6 +91,7 @@ impl Node {
             self.open_deadline(),
             self.punching.due(),
             self.lan.due(),
+            self.friends.due(now.monotonic),
             self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
         ];
         let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));

@@ -34,7 +34,7 @@ pub struct TrafficCounts {
 }
 
 impl Traffic {
-    pub(super) fn count_sent(&self, bytes: usize) {
+    pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent_packets.fetch_add(1, Relaxed);
         self.sent_bytes.fetch_add(bytes as u64, Relaxed);
         if bytes > usize::from(BASE) {

@@ -1,6 +1,6 @@
 //! The path agent of one peer: what it is told, and what it tells. `decisions` is its other half.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::search::Search;
 use super::together::Together;
 use super::watch::{Verdict, Watch};
 use super::{Families, Output, Tactic};
+use crate::identity::NodeId;
 use crate::wire::control::Punch;
 use crate::wire::{Candidate, Nat, Now, Path};
 
@@ -92,6 +93,14 @@ impl Agent {
         }
         if new {
             self.reopen(now);
+        }
+    }
+
+    /// Takes the friends that pass on what we send.
+    pub fn set_friends(&mut self, now: Now, friends: BTreeSet<NodeId>) {
+        self.paths.set_friends(friends);
+        if self.chosen().is_some_and(|chosen| !self.paths.sendable(chosen)) {
+            self.fail(now.monotonic);
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) fn reachable(path: Path, overlay: Ipv6Net) -> bool {
         Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => reachable_endpoint(endpoint, overlay),
         // The relay is our own server: its address is ours to know, not the peer's to say.
         Path::Relayed(relay) => relay.server.port() != 0,
+        // The friend is ours, and only told among its own.
+        Path::Friend { .. } => true,
     }
 }
 

@@ -40,7 +40,8 @@ impl Agent {
         let promotes = match (path.is_direct(), chosen.is_direct()) {
             (true, false) => !new.held(now),
             (true, true) => !new.held(now) && faster(new.rtt, old.rtt),
-            (false, _) => false,
+            (false, false) => chosen.is_by_friend() && !path.is_by_friend() && !new.held(now),
+            (false, true) => false,
         };
         self.paths.sendable(path) && (old.failed || promotes)
     }

@@ -1,6 +1,6 @@
 //! What is known of each path to the peer, and which of them are wanted for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use ipnet::Ipv6Net;
 use super::Families;
 use super::candidates::reachable;
 use super::remote::{Origin, PathReport, Remote, within};
+use crate::identity::NodeId;
 use crate::wire::{Candidate, Path};
 
 /// Paths kept that the peer never told, or tells no longer.
@@ -24,11 +25,18 @@ pub(super) struct Paths {
     overlay: Ipv6Net,
     families: Families,
     relay: bool,
+    friends: BTreeSet<NodeId>,
 }
 
 impl Paths {
     pub(super) fn new(overlay: Ipv6Net) -> Self {
-        Self { remotes: BTreeMap::new(), overlay, families: Families::default(), relay: false }
+        Self {
+            remotes: BTreeMap::new(),
+            overlay,
+            families: Families::default(),
+            relay: false,
+            friends: BTreeSet::new(),
+        }
     }
 
     pub(super) fn overlay(&self) -> Ipv6Net {
@@ -51,12 +59,18 @@ impl Paths {
         after.iter().any(|path| !before.contains(path))
     }
 
+    /// Takes the friends that pass things on.
+    pub(super) fn set_friends(&mut self, friends: BTreeSet<NodeId>) {
+        self.friends = friends;
+    }
+
     pub(super) fn sendable(&self, path: Path) -> bool {
         match path {
             Path::Direct(SocketAddr::V4(_)) => self.families.v4,
             Path::Direct(SocketAddr::V6(_)) => self.families.v6,
             Path::Spare { .. } => self.families.v4,
             Path::Relayed(_) => self.relay,
+            Path::Friend { friend, .. } => self.friends.contains(&friend),
         }
     }
 
@@ -155,7 +169,7 @@ impl Paths {
             let direct = path.is_direct() && remote.fresh(now) && !remote.held(now);
             path != failed && remote.working() && (direct || !path.is_direct())
         };
-        let rank = |path: &Path| (!path.is_direct(), self.get(*path).and_then(|r| r.rtt));
+        let rank = |path: &Path| (!path.is_direct(), path.is_by_friend(), self.get(*path).and_then(|r| r.rtt));
         self.ranked(usable).into_iter().min_by_key(rank)
     }
 

@@ -11,8 +11,11 @@
 //! 7 PunchAccept   kind 1 | attempt 8 | endpoint path
 //! 8 MtuProbe      kind 1 | id 8 | zeros up to the size of the packet that is tried
 //! 9 MtuAnswer     kind 1 | id 8 | size 2
+//! 10 Carry        kind 1 | destination node 6 | WireGuard message
+//! 11 Carried      kind 1 | source node 6 | WireGuard message
 //!
-//! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed
+//! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed;
+//!       or 1 (by a friend) | friend node 6 | node 6
 //! ```
 //!
 //! Numbers are big-endian. The tunnel authenticates the sender; whoever opens it compares the
@@ -27,7 +30,8 @@ use super::packet::{CONTROL, HEADER_LEN, Packet};
 use super::path::{Allocation, Path, RelayAddress};
 use crate::identity::{NodeId, link_local, link_local_node};
 
-/// The most bytes after the kind byte, so that a control packet has at most 1280 bytes.
+/// The most bytes after the kind byte, so that a control packet has at most 1280 bytes. Those that carry a WireGuard
+/// message are as long as that makes them.
 pub const MAX_BODY: usize = 1280 - HEADER_LEN - 1;
 
 /// The length of the shortest [`Control::MtuProbe`], in bytes: that of its answer.
@@ -42,6 +46,9 @@ const PUNCH_OFFER: u8 = 6;
 const PUNCH_ACCEPT: u8 = 7;
 const MTU_PROBE: u8 = 8;
 const MTU_ANSWER: u8 = 9;
+const CARRY: u8 = 10;
+const CARRIED: u8 = 11;
+const FRIEND: u8 = 1;
 const RELAYED: u8 = 0x80;
 
 /// What a control packet says.
@@ -89,6 +96,20 @@ pub enum Control {
         /// The length of the packet that arrived, in bytes.
         size: u16,
     },
+    /// Please pass this on to your friend.
+    Carry {
+        /// For whom.
+        to: NodeId,
+        /// A WireGuard message between the sender and that node.
+        payload: Vec<u8>,
+    },
+    /// A friend of yours and mine has sent this.
+    Carried {
+        /// Who.
+        from: NodeId,
+        /// A WireGuard message between that node and the receiver.
+        payload: Vec<u8>,
+    },
 }
 
 /// One side of an attempt to punch together.
@@ -100,8 +121,8 @@ pub struct Punch {
     pub endpoint: SocketAddr,
 }
 
-/// Makes the IPv6 packet that carries `control`: at most 1280 bytes, as every [`Control`] fits, or as many as a
-/// [`Control::MtuProbe`] wants.
+/// Makes the IPv6 packet that carries `control`: at most 1280 bytes, or as many as a [`Control::MtuProbe`] wants or the
+/// WireGuard message that is passed on takes.
 pub fn encode(sender: NodeId, receiver: NodeId, control: &Control) -> Vec<u8> {
     let mut out = vec![0; HEADER_LEN];
     push_control(&mut out, control);
@@ -160,14 +181,45 @@ fn push_control(out: &mut Vec<u8>, control: &Control) {
             push(MTU_ANSWER, *id);
             out.extend_from_slice(&size.to_be_bytes());
         }
+        Control::Carry { to, payload } => push_carried(out, CARRY, *to, payload),
+        Control::Carried { from, payload } => push_carried(out, CARRIED, *from, payload),
     }
+}
+
+fn push_carried(out: &mut Vec<u8>, kind: u8, node: NodeId, payload: &[u8]) {
+    out.push(kind);
+    push_node(out, node);
+    out.extend_from_slice(payload);
+}
+
+fn push_node(out: &mut Vec<u8>, node: NodeId) {
+    let [_, _, id @ ..] = node.to_u64().to_be_bytes();
+    out.extend_from_slice(&id);
 }
 
 fn read_control(payload: &[u8]) -> Result<Control, Drop> {
     if let [INTRODUCTION, body @ ..] = payload {
         return Ok(Control::Introduction(Introduction::decode(body)?));
     }
-    read_fixed(payload).ok_or(Drop::MalformedControl)
+    let control = match payload {
+        [kind @ (CARRY | CARRIED), rest @ ..] => read_carried(*kind, rest),
+        _ => read_fixed(payload),
+    };
+    control.ok_or(Drop::MalformedControl)
+}
+
+fn read_carried(kind: u8, mut rest: &[u8]) -> Option<Control> {
+    let node = read_node(&mut rest)?;
+    let payload = rest.to_vec();
+    match kind {
+        CARRY => Some(Control::Carry { to: node, payload }),
+        _ => Some(Control::Carried { from: node, payload }),
+    }
+}
+
+fn read_node(rest: &mut &[u8]) -> Option<NodeId> {
+    let [a, b, c, d, e, f] = take::<6>(rest)?;
+    NodeId::from_u64(u64::from_be_bytes([0, 0, a, b, c, d, e, f])).ok()
 }
 
 fn read_fixed(mut rest: &[u8]) -> Option<Control> {
@@ -199,6 +251,11 @@ fn read_punch(attempt: u64, rest: &mut &[u8]) -> Option<Punch> {
 }
 
 fn push_path(out: &mut Vec<u8>, path: Path) {
+    if let Path::Friend { friend, node } = path {
+        out.push(FRIEND);
+        push_node(out, friend);
+        return push_node(out, node);
+    }
     let relayed = if path.is_direct() { 0 } else { RELAYED };
     let endpoint = path.first_hop();
     match endpoint.ip() {
@@ -220,6 +277,9 @@ fn push_path(out: &mut Vec<u8>, path: Path) {
 fn read_path(rest: &mut &[u8]) -> Option<Path> {
     let family = take_u8(rest)?;
     let ip = match family & !RELAYED {
+        FRIEND if family == FRIEND => {
+            return Some(Path::Friend { friend: read_node(rest)?, node: read_node(rest)? });
+        }
         4 => IpAddr::V4(Ipv4Addr::from(take::<4>(rest)?)),
         6 => IpAddr::V6(Ipv6Addr::from(take::<16>(rest)?)),
         _ => return None,

@@ -1,9 +1,12 @@
-//! Where a datagram can go: straight to an endpoint, by one of our sockets, or to an allocation on a relay.
+//! Where a datagram can go: straight to an endpoint, by one of our sockets, to an allocation on a relay, or to a node
+//! that a friend passes it to.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::identity::NodeId;
 
 /// A node's mailbox number on a relay server, unique there and stable across the server's restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,12 +52,19 @@ pub enum Path {
     },
     /// Through a relay.
     Relayed(RelayAddress),
+    /// Through a node that both sides trust: inside our tunnel with it, and then inside its tunnel with the other.
+    Friend {
+        /// Who passes it on.
+        friend: NodeId,
+        /// Whom it is for.
+        node: NodeId,
+    },
 }
 
 impl Path {
     /// Whether no relay is in between.
     pub fn is_direct(self) -> bool {
-        !matches!(self, Path::Relayed(_))
+        !matches!(self, Path::Relayed(_) | Path::Friend { .. })
     }
 
     /// The direct path on which a datagram came to one of our sockets.
@@ -65,11 +75,18 @@ impl Path {
         }
     }
 
-    /// The UDP endpoint that the datagram leaves to: the node's own, or the relay's.
+    /// Whether a node that both sides trust is in between.
+    pub fn is_by_friend(self) -> bool {
+        matches!(self, Path::Friend { .. })
+    }
+
+    /// The UDP endpoint that the datagram leaves to: the node's own, or the relay's. Unspecified where a friend passes it
+    /// on: it leaves inside the tunnel with the friend, by whatever path that has.
     pub fn first_hop(self) -> SocketAddr {
         match self {
             Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => endpoint,
             Path::Relayed(relay) => relay.server,
+            Path::Friend { .. } => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
         }
     }
 }
@@ -100,6 +117,7 @@ impl fmt::Display for Path {
         match self {
             Path::Direct(endpoint) | Path::Spare { remote: endpoint, .. } => endpoint.fmt(f),
             Path::Relayed(relay) => relay.fmt(f),
+            Path::Friend { friend, .. } => write!(f, "via {friend}"),
         }
     }
 }
@@ -114,7 +132,7 @@ pub enum CandidateKind {
     Mapped,
     /// What a STUN server saw: the outside of its NAT.
     Reflexive,
-    /// Its allocation on a relay.
+    /// Its allocation on a relay, or a friend that passes things on.
     Relayed,
 }
 
@@ -132,7 +150,7 @@ impl fmt::Display for CandidateKind {
 /// A path that might reach a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Candidate {
-    /// How the node learnt of it. [`CandidateKind::Relayed`] goes with [`Path::Relayed`] only.
+    /// How the node learnt of it. [`CandidateKind::Relayed`] goes with [`Path::Relayed`] and [`Path::Friend`] only.
     pub kind: CandidateKind,
     /// Where it leads.
     pub path: Path,
@@ -153,6 +171,9 @@ mod tests {
         let endpoint: SocketAddr = "[2001:db8::1]:9001".parse().unwrap();
         let relayed = Path::Relayed(RelayAddress { server: endpoint, allocation: Allocation(0xab) });
         assert_eq!(relayed.to_string(), "[2001:db8::1]:9001/00000000000000ab");
+        let node = |text: &str| text.parse::<NodeId>().unwrap();
+        let by_friend = Path::Friend { friend: node("a1b2.c3d4.e5f6"), node: node("b1b2.c3d4.e5f6") };
+        assert_eq!(by_friend.to_string(), "via a1b2.c3d4.e5f6");
         let host = Candidate { kind: CandidateKind::Host, path: Path::Direct(endpoint) };
         assert_eq!(host.to_string(), "host [2001:db8::1]:9001");
     }
@@ -163,5 +184,8 @@ mod tests {
         let relayed = Path::Relayed(RelayAddress { server: "0.0.0.0:0".parse().unwrap(), allocation: Allocation(0) });
         assert!(Path::Direct(endpoint) < relayed);
         assert!(Path::Direct(endpoint).is_direct() && !relayed.is_direct());
+        let node = NodeId::from_u64(1).unwrap();
+        let by_friend = Path::Friend { friend: node, node };
+        assert!(relayed < by_friend && !by_friend.is_direct());
     }
 }

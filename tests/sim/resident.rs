@@ -198,6 +198,7 @@ fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: 
         wireguard: Vec::new(),
         mtu: 1420,
         lan_discovery: false,
+        relay_for_friends: false,
         seed: bytes,
         drops,
     };

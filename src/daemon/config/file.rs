@@ -26,6 +26,7 @@ pub(super) struct File {
     pub log: Option<String>,
     pub firewall: Option<bool>,
     pub lan_discovery: Option<bool>,
+    pub relay_for_friends: Option<bool>,
     pub trust: TrustTable,
     pub rendezvous: RendezvousTable,
     pub wireguard: WireguardTable,

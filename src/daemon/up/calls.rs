@@ -174,7 +174,7 @@ impl Calls {
 fn is_reached(peer: &PeerView, direct: bool) -> bool {
     match peer.path {
         PathView::Direct(_) => true,
-        PathView::Relayed(_) => !direct,
+        PathView::Relayed(_) | PathView::Friend(_) => !direct,
         PathView::None => false,
     }
 }

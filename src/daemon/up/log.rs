@@ -14,6 +14,9 @@ pub fn event(event: &Event) {
         Event::Candidates => {}
         Event::PeerPath { id, path: PathView::None } => info!("{id} is not connected"),
         Event::PeerPath { id, path: PathView::Relayed(relay) } => info!("{id} is connected through the relay {relay}"),
+        Event::PeerPath { id, path: PathView::Friend(friend) } => {
+            info!("{id} is connected through our friend {friend}")
+        }
         Event::PeerPath { id, path: PathView::Direct(endpoint) } => info!("{id} is connected directly at {endpoint}"),
         Event::PeerTrusted { id, hostname } => info!("{id}{} is trusted", called(hostname)),
         Event::PeerUntrusted { id } => info!("{id} is no longer trusted"),

@@ -220,6 +220,7 @@ fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
         wireguard: wireguard.collect(),
         mtu: config.mtu,
         lan_discovery: config.lan_discovery,
+        relay_for_friends: config.relay_for_friends,
         seed,
         drops: ground.drops.clone(),
     }

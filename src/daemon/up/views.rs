@@ -88,6 +88,7 @@ fn path(path: PathView) -> (PathKind, Option<String>) {
     match path {
         PathView::None => (PathKind::None, None),
         PathView::Relayed(relay) => (PathKind::Relayed, shown(relay)),
+        PathView::Friend(friend) => (PathKind::Relayed, Some(friend.to_string())),
         PathView::Direct(endpoint) => (PathKind::Direct, shown(endpoint)),
     }
 }

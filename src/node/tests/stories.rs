@@ -215,6 +215,8 @@ fn an_introduction_needs_a_certificate_that_is_its_own_and_not_older() {
             boot: 1,
             answer: false,
             nat: Nat::default(),
+            relays: false,
+            friends: Vec::new(),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let recipient = world.hosts[0].key;

@@ -57,6 +57,10 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Whether datagrams between two nodes' own endpoints arrive.
     pub is_direct_open: bool,
+    /// Pairs of nodes between which no datagram arrives.
+    pub blocked: Vec<(usize, usize)>,
+    /// Whether the server's relay and STUN are silent.
+    pub is_server_down: bool,
     /// Whether no datagram arrives anywhere.
     pub is_cut: bool,
     /// The largest datagram that arrives, with its headers, unless it may be cut.
@@ -65,6 +69,8 @@ pub struct World {
     pub carried: Vec<(usize, PublicKey, Vec<u8>)>,
     /// Datagrams that arrived at nodes: from, which node, bytes.
     pub arrived: Vec<(SocketAddr, usize, Vec<u8>)>,
+    /// Whether nodes that are added from now on pass things on for their friends.
+    pub is_relaying: bool,
     /// Whether the nodes look for each other on their LAN.
     pub is_lan: bool,
     /// Beacons that nodes sent to the LAN's group: from which node, bytes.
@@ -95,10 +101,13 @@ impl World {
             now,
             hosts: Vec::new(),
             is_direct_open: true,
+            blocked: Vec::new(),
+            is_server_down: false,
             is_cut: false,
             mtu: 1500,
             carried: Vec::new(),
             arrived: Vec::new(),
+            is_relaying: false,
             is_lan: false,
             beacons: Vec::new(),
             stranger_heard: 0,
@@ -171,6 +180,7 @@ impl World {
             wireguard: Vec::new(),
             mtu: 1420,
             lan_discovery: self.is_lan,
+            relay_for_friends: self.is_relaying,
             seed: settings_seed,
             drops: drops.clone(),
         };
@@ -346,14 +356,20 @@ impl World {
 
     fn arrive(&mut self, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
         if to.ip() == SERVER.parse::<SocketAddr>().unwrap().ip() {
-            return self.serve_udp(from, to, payload);
+            if !self.is_server_down {
+                self.serve_udp(from, to, payload);
+            }
+            return;
         }
         let is_from_server = from.ip() == SERVER.parse::<SocketAddr>().unwrap().ip();
         let Some(host) = self.hosts.iter().position(|host| host.endpoint == to) else {
             self.stranger_heard += usize::from(to == STRANGER.parse().unwrap());
             return;
         };
-        if is_from_server || self.is_direct_open {
+        let sender = self.hosts.iter().position(|other| other.endpoint == from);
+        let is_blocked = sender
+            .is_some_and(|sender| self.blocked.contains(&(sender, host)) || self.blocked.contains(&(host, sender)));
+        if is_from_server || (self.is_direct_open && !is_blocked) {
             self.inject(from, host, &payload);
             self.arrived.push((from, host, payload));
         }

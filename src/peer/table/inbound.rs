@@ -55,6 +55,11 @@ impl PeerTable {
             Ok(unwrapped) => unwrapped,
             Err(reason) => return Inbound::Drop(reason),
         };
+        self.inbound_by(via, datagram, out)
+    }
+
+    /// Opens a datagram whatever brought it by the path `via`; `out` must be as long as it.
+    pub fn inbound_by(&self, via: Path, datagram: Datagram<'_>, out: &mut [u8]) -> Inbound {
         let Datagram::Data { receiver_index, bytes } = datagram else {
             return Inbound::Slow;
         };

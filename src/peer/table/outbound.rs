@@ -94,6 +94,8 @@ impl PeerTable {
         match path {
             Path::Direct(endpoint) => Some((Hop::main(endpoint), None)),
             Path::Spare { socket, remote } => Some((Hop::Udp { socket, to: remote }, None)),
+            // That is for the node: the datagram leaves inside another tunnel.
+            Path::Friend { .. } => None,
             Path::Relayed(to) => {
                 let ours = self.relay.filter(|relay| relay.server == to.server)?;
                 let header = send_header(ours.session, to.allocation);

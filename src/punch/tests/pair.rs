@@ -307,6 +307,6 @@ impl Pair {
 fn told(path: Path) -> Candidate {
     match path {
         Path::Direct(_) | Path::Spare { .. } => candidate(CandidateKind::Reflexive, path),
-        Path::Relayed(_) => candidate(CandidateKind::Relayed, path),
+        Path::Relayed(_) | Path::Friend { .. } => candidate(CandidateKind::Relayed, path),
     }
 }

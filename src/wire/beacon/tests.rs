@@ -24,6 +24,8 @@ fn introduction_with(hosts: usize) -> Introduction {
         boot: 7,
         answer: false,
         nat: Nat::default(),
+        relays: false,
+        friends: Vec::new(),
     }
 }
 

@@ -8,13 +8,17 @@ fn node(byte: u8) -> NodeId {
 }
 
 fn path() -> impl Strategy<Value = Path> {
-    (any::<IpAddr>(), any::<u16>(), any::<Option<u64>>()).prop_map(|(ip, port, allocation)| {
-        let endpoint = SocketAddr::new(ip, port);
-        match allocation.map(Allocation) {
-            None => Path::Direct(endpoint),
-            Some(allocation) => Path::Relayed(RelayAddress { server: endpoint, allocation }),
-        }
-    })
+    let endpoint = || (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
+    let relayed = |(server, number)| Path::Relayed(RelayAddress { server, allocation: Allocation(number) });
+    prop_oneof![
+        endpoint().prop_map(Path::Direct),
+        (endpoint(), any::<u64>()).prop_map(relayed),
+        (any_node(), any_node()).prop_map(|(friend, node)| Path::Friend { friend, node }),
+    ]
+}
+
+fn any_node() -> impl Strategy<Value = NodeId> {
+    (0..1u64 << 48).prop_map(|number| NodeId::from_u64(number).unwrap())
 }
 
 fn control() -> impl Strategy<Value = Control> {
@@ -25,6 +29,8 @@ fn control() -> impl Strategy<Value = Control> {
         any::<u64>().prop_map(|id| Control::Pong { id }),
         (any::<u64>(), MTU_PROBE_MIN..=1420).prop_map(|(id, size)| Control::MtuProbe { id, size }),
         (any::<u64>(), any::<u16>()).prop_map(|(id, size)| Control::MtuAnswer { id, size }),
+        (any_node(), any::<Vec<u8>>()).prop_map(|(to, payload)| Control::Carry { to, payload }),
+        (any_node(), any::<Vec<u8>>()).prop_map(|(from, payload)| Control::Carried { from, payload }),
     ]
 }
 
@@ -48,6 +54,8 @@ fn an_introduction_travels_too_and_keeps_its_limits() {
         boot: 4,
         answer: false,
         nat: Nat::default(),
+        relays: true,
+        friends: vec![5],
     });
     let mut packet = encode(node(1), node(2), &sent);
     assert_eq!(parse(&packet), Ok((node(1), node(2), sent)));
@@ -84,7 +92,7 @@ fn only_control_packets_between_nodes_are_read() {
     assert_eq!(spoiled(8, 0xfd), Err(Drop::MalformedControl));
     assert_eq!(spoiled(16, 1), Err(Drop::WrongSource));
     assert_eq!(spoiled(32, 1), Err(Drop::WrongDestination));
-    assert_eq!(spoiled(40, 9), Err(Drop::MalformedControl));
+    assert_eq!(spoiled(40, 0x7f), Err(Drop::MalformedControl));
     assert_eq!(spoiled(40, PROBE_ANSWER), Err(Drop::MalformedControl));
     assert_eq!(parse(&good[..48]), Err(Drop::MalformedPacket));
 }

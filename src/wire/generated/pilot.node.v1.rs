@@ -26,6 +26,13 @@ pub struct Introduction {
     /// How the NAT in front of the sender behaves towards IPv4; missing while nothing is known.
     #[prost(message, optional, tag = "8")]
     pub nat: ::core::option::Option<Nat>,
+    /// Whether the sender passes on what its friends send each other (control packets Carry and Carried).
+    #[prost(bool, tag = "9")]
+    pub relays: bool,
+    /// Through which of its friends the sender can be reached: at most 4. Each is BLAKE2s keyed with the
+    /// friend's key, of the sender's key and the receiver's, 8 bytes as a big-endian number.
+    #[prost(fixed64, repeated, tag = "10")]
+    pub friends: ::prost::alloc::vec::Vec<u64>,
 }
 /// How a NAT behaves (RFC 4787), as far as its owner found out. 0 is unknown throughout.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

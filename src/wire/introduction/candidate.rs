@@ -11,7 +11,7 @@ use crate::wire::path::{Allocation, Candidate, CandidateKind, Path, RelayAddress
 pub(super) fn to_message(candidate: &Candidate) -> Message {
     let endpoint = candidate.path.first_hop();
     let allocation = match candidate.path {
-        Path::Direct(_) | Path::Spare { .. } => 0,
+        Path::Direct(_) | Path::Spare { .. } | Path::Friend { .. } => 0,
         Path::Relayed(relay) => relay.allocation.0,
     };
     Message {

@@ -19,7 +19,7 @@ mod reachability;
 mod redemption;
 mod statement;
 
-pub use reachability::{Introduction, MAX_CANDIDATES, MAX_RELAYED};
+pub use reachability::{Introduction, MAX_CANDIDATES, MAX_FRIENDS, MAX_RELAYED, friend_tag};
 pub use redemption::Redemption;
 pub use statement::{MAX_REASON, TrustAnswer, TrustStatement};
 

@@ -42,6 +42,8 @@ fn introduction(candidates: Vec<Candidate>) -> Introduction {
         boot: u64::MAX,
         answer: true,
         nat: known_nat(),
+        relays: true,
+        friends: vec![u64::MAX; MAX_FRIENDS],
     }
 }
 
@@ -303,8 +305,10 @@ proptest! {
         boot: u64,
         answer: bool,
         nat in nat(),
+        relays: bool,
+        friends in vec(any::<u64>(), 0..=MAX_FRIENDS),
     ) {
-        let sent = Introduction { certificate: certificate(), hostname, candidates, boot, answer, nat };
+        let sent = Introduction { certificate: certificate(), hostname, candidates, boot, answer, nat, relays, friends };
         prop_assert_eq!(Introduction::decode(&sent.encode()), Ok(sent));
     }
 
