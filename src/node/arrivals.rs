@@ -36,7 +36,7 @@ impl Node {
         match inbound {
             Inbound::Packet { arrival, range } => {
                 let mut packet = opened.get(range).unwrap_or_default().to_vec();
-                table.clamp_inbound(arrival.slot, &mut packet);
+                self.table.clamp_inbound(arrival.slot, &mut packet);
                 self.outputs.push_back(Output::Packet(packet));
                 self.handle_arrival(now, arrival);
             }

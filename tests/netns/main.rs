@@ -10,6 +10,7 @@ mod drivers;
 mod events;
 mod faults;
 mod first_reply;
+mod friends;
 mod inbox;
 mod lab;
 mod lan;
