@@ -141,6 +141,8 @@ fn kernel_datapath_carries_packets() {
     };
     shake_hands(&mut a, at_a, &mut b, at_b);
     for (from, to) in [(&a, &b), (&b, &a)] {
+        // The kernel makes a new address reachable a moment after it can be bound.
+        from.namespace.run(&format!("ping -6 -c 1 -i 0.05 -w 10 {}", to.address()));
         // 1,372 bytes and their headers fill the MTU.
         for size in [0, 56, 1372] {
             let ping = format!("ping -6 -c 3 -i 0.05 -W 10 -s {size} {}", to.address());
@@ -157,6 +159,7 @@ fn kernel_datapath_tells_programs_what_the_path_carries() {
     };
     a.mtu = 1300;
     shake_hands(&mut a, at_a, &mut b, at_b);
+    a.namespace.run(&format!("ping -6 -c 1 -i 0.05 -w 10 {}", b.address()));
     let ping = |size: u16| {
         let said = a.namespace.output(&format!("ping -6 -M do -c 2 -i 0.2 -W 1 -s {size} {}", b.address()));
         String::from_utf8(said.stdout).unwrap()

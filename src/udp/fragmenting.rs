@@ -137,6 +137,44 @@ mod tests {
         round(&machines, ["2001:db8::1", "2001:db8::2"]);
     }
 
+    /// Routers of IPv6 cut nothing: they say what fits, and the sender's kernel cuts.
+    #[test]
+    fn the_base_gets_through_a_narrow_ipv6_network_farther_on() {
+        let Some((a, (router, b))) = Namespace::new().zip(Namespace::new().zip(Namespace::new())) else { return };
+        a.cable("2001:db8:a::1/64", &router, "2001:db8:a::2/64");
+        for line in ["set eth0 down", "set eth0 name west", "set west up"] {
+            router.run(&format!("ip link {line}"));
+        }
+        router.run("ip address add 2001:db8:a::2/64 dev west nodad");
+        router.cable("2001:db8:b::2/64", &b, "2001:db8:b::1/64");
+        router.run("sysctl -qw net.ipv6.conf.all.forwarding=1");
+        for narrow in [&router, &b] {
+            narrow.run("ip link set eth0 mtu 1300");
+        }
+        a.run("ip -6 route add default via 2001:db8:a::2");
+        b.run("ip -6 route add default via 2001:db8:b::2");
+        let sender = a.enter(|| UdpSocket::bind("[2001:db8:a::1]:9")).unwrap();
+        let receiver = b.enter(|| UdpSocket::bind("[2001:db8:b::1]:9")).unwrap();
+        receiver.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+        let setting = Fragmenting::new(&sender, true);
+        let send = |inner| {
+            let bytes = datagram(inner);
+            setting.send(&sender, &bytes, || sender.send_to(&bytes, "[2001:db8:b::1]:9"))
+        };
+        let mut buffer = [0; 2000];
+        // The first teaches the kernel.
+        let arrived = (0..100).find_map(|_| send(1280).and_then(|_| receiver.recv(&mut buffer)).ok());
+        assert_eq!(arrived, Some(1312));
+        // Some waited for neighbours to be found.
+        while receiver.recv(&mut buffer).is_ok() {}
+        for _ in 0..5 {
+            send(1350).unwrap();
+            assert!(receiver.recv(&mut buffer).is_err(), "what is larger goes whole or not at all");
+        }
+        send(1280).unwrap();
+        assert_eq!(receiver.recv(&mut buffer).unwrap(), 1312);
+    }
+
     #[test]
     fn the_setting_changes_only_when_it_must() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
