@@ -4,7 +4,8 @@
 //! peer table says. The table is read-only here and swapped by the slow path; whatever it cannot settle at once
 //! (handshakes, control packets, no session, a new path) leaves as a [`Slow`] item through a bounded queue. Frames of
 //! relay streams come in through an [`Injector`], on the thread of whoever reads them, and go out by [`Streams`]. A
-//! packet that the table calls too large for its path is answered by Packet Too Big. The threads take no decision, never wait for the slow path and allocate nothing for a packet that goes through.
+//! packet that the table calls too large for its path is answered by Packet Too Big. The threads take no decision,
+//! never wait for the slow path and allocate nothing for a packet that goes through.
 
 mod inbound;
 mod outbound;
