@@ -18,6 +18,7 @@ mod matrix;
 mod mtu;
 mod probe;
 mod relay;
+mod roaming;
 mod silence;
 mod soak;
 mod wireguard;

@@ -1,0 +1,75 @@
+//! Nothing to say for a long time behind a translator that forgets quickly.
+
+use std::time::Duration;
+
+use crate::lab::{Lab, Nat, Node, Options, befriend, until};
+
+/// How long the translators keep an unused flow.
+const LIFETIME: u32 = 30;
+/// What the path itself needs: a packet before the translator forgets, with some margin.
+const NEEDED_A_MINUTE: f64 = 60.0 / 20.0;
+/// What a node may send beside that, a minute and a peer.
+const SPARE_A_MINUTE: f64 = 2.0;
+
+/// Counts the UDP packets that leave a host, by where they go.
+fn count(node: &Node, peer: &str, server: &str) {
+    let rule = |to: &str, name: &str| format!("oifname \"eth0\" ip daddr {to} meta l4proto udp counter name {name}");
+    node.host.run(&format!(
+        "nft 'add table inet counted; add counter inet counted peer; add counter inet counted server; \
+         add chain inet counted out {{ type filter hook output priority 0; }}; \
+         add rule inet counted out {}; add rule inet counted out {}'",
+        rule(peer, "peer"),
+        rule(server, "server")
+    ));
+}
+
+fn counted(node: &Node, name: &str) -> f64 {
+    let said = node.host.run(&format!("nft list counter inet counted {name}"));
+    let packets = said.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
+    packets.and_then(|packets| packets.parse().ok()).expect("nft names the packets")
+}
+
+fn idle(minutes: f64) {
+    let mut lab = Lab::new();
+    let server = lab.public_host("rv");
+    let options = Options { lifetime: Some(LIFETIME), ..Options::nat(Nat::PortRestricted) };
+    let gateways = ["a", "b"].map(|name| lab.gateway(name, &lab.internet(), &options));
+    let hosts = [("a", &gateways[0]), ("b", &gateways[1])].map(|(name, gateway)| lab.host(name, &gateway.lan));
+    let rendezvous = lab.rendezvous(&server);
+    let (a, b) = (lab.node(&hosts[0], "a", Some(&rendezvous)), lab.node(&hosts[1], "b", Some(&rendezvous)));
+    befriend(&a, &b);
+    a.ctl(&["wait", "--for", "direct:b", "--timeout", "10s"]);
+    b.ctl(&["wait", "--for", "direct:a", "--timeout", "10s"]);
+    let wan = |nth: usize| gateways[nth].wan.clone().expect("IPv4");
+    count(&a, &wan(1), &server.ip);
+    count(&b, &wan(0), &server.ip);
+
+    std::thread::sleep(Duration::from_secs_f64(minutes * 60.0));
+
+    for node in [&a, &b] {
+        let (to_peer, to_server) = (counted(node, "peer") / minutes, counted(node, "server") / minutes);
+        println!(
+            "idle {minutes:.1} min: {} sent {to_peer:.1} packets a minute to its peer, {to_server:.1} to the server",
+            node.name
+        );
+        assert!(to_peer < NEEDED_A_MINUTE + SPARE_A_MINUTE, "{} is not quiet", node.name);
+    }
+    let relayed = || rendezvous.status()["relay"]["datagrams"].as_u64().expect("the relay counts");
+    let before = relayed();
+    assert!(a.pings(&b), "the next packet is answered");
+    assert_eq!(relayed(), before, "the next packet went through the relay");
+    for (node, other) in [(&a, &b), (&b, &a)] {
+        until("the path is direct", Duration::from_millis(100), || node.peer(other)["path"] == "direct");
+    }
+}
+
+#[test]
+fn after_seventy_idle_seconds_the_next_packet_is_direct() {
+    idle(70.0 / 60.0);
+}
+
+#[test]
+#[ignore = "ten minutes; run by `make soak`"]
+fn after_ten_idle_minutes_the_next_packet_is_direct() {
+    idle(10.0);
+}
