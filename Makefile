@@ -37,14 +37,14 @@ test: test-tools $(VENV)/ready
 	$(VENV)/bin/mypy --strict --cache-dir=$(abspath $(TARGET))/mypy clients/python/pilot
 	PILOT_TEST_PYTHON=$(abspath $(VENV))/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
 
-## soak: ten minutes with idle gaps, and 200 crashes of a receiver (root)
+## soak: ten minutes with idle gaps, ten without a packet, and 200 crashes of a receiver (root)
 soak: test-tools
-	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes
+	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes after_ten_idle_minutes
 	PILOT_CRASH_ROUNDS=200 $(CARGO) test --test netns -- --test-threads=1 --nocapture acknowledged_messages
 
-## nat-matrix: every pair of networks, some half an hour (root); PILOT_MATRIX=WORD for rows with the word, PILOT_MATRIX_ROUNDS=N
+## nat-matrix: every pair of networks, every fault five times, some 40 minutes (root); PILOT_MATRIX=WORD for rows with the word, PILOT_MATRIX_ROUNDS=N
 nat-matrix: test-tools
-	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored the_whole_matrix
+	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored the_whole_matrix five_times
 
 ## bench-events: events and inbox beside nats-server and redis, some 20 minutes (root); BENCH="veth --quick" for a part
 bench-events:

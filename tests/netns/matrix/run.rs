@@ -1,14 +1,15 @@
 //! One row measured: both daemons start at once, one side pings, and everything that can be seen is timed.
 
-use std::sync::Mutex;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::couple;
 use super::oracle::{Feasible, Pair};
-use crate::lab::{Gateway, Lab, Nat, Node, Options, Place, peak_of_flows};
+use crate::lab::{Gateway, Lab, Nat, Node, Options, Place, peak_of_flows, program};
 
 /// No gateway may have more open UDP flows at once.
 const FLOWS: usize = 1500;
@@ -58,13 +59,15 @@ impl Run {
 
     /// Reasons that are not the true one; a side that has become direct says so.
     fn untrue_reasons(&self, pair: Pair) -> Vec<String> {
-        let is_true = |side: usize, code: &str| match self.direct[side] {
-            Some(_) => code == "direct",
-            None => pair.true_reasons().contains(&code),
+        let is_true = |side: usize| match (self.direct[side], self.why[side].as_deref()) {
+            (Some(_), code) => code == Some("direct"),
+            (None, Some(code)) => pair.true_reasons().contains(&code),
+            (None, None) => false,
         };
-        let said = self.why.iter().enumerate().filter_map(|(side, why)| Some((side, why.as_deref()?)));
-        let wrong = said.filter(|(side, code)| !is_true(*side, code));
-        wrong.map(|(side, code)| format!("{} says {code}", ["a", "b"][side])).collect()
+        let wrong = (0..2).filter(|side| says_why() && self.reply.is_some() && !is_true(*side));
+        wrong
+            .map(|side| format!("{} says {:?}, not {:?}", ["a", "b"][side], self.why[side], pair.true_reasons()))
+            .collect()
     }
 }
 
@@ -153,8 +156,16 @@ fn is_direct(node: &Node, other: &Node) -> bool {
     })
 }
 
-/// What `node` says about its path to `other`.
+/// What `node` says about its path to `other`: the code of `pilotctl why`.
 fn reason(node: &Node, other: &Node) -> Option<String> {
     let data: Value = node.look(&["why", &other.id])?;
     data["reason"].as_str().map(str::to_owned)
+}
+
+/// Whether this pilotctl can say why at all.
+fn says_why() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        Command::new(program("pilotctl")).args(["why", "--help"]).output().is_ok_and(|out| out.status.success())
+    })
 }

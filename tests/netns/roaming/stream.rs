@@ -1,6 +1,6 @@
 //! An open TCP connection through the tunnel, whose every byte is checked as it arrives.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +42,7 @@ impl Stream {
         let listener = b.host.enter(|| TcpListener::bind(address).expect("a free port"));
         let out = a.host.enter(|| TcpStream::connect(address).expect("B is reachable"));
         let (into, _) = listener.accept().expect("a connection");
+        into.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let state = Arc::new(State::default());
         let (writer, reader) = (state.clone(), state.clone());
         std::thread::spawn(move || write(out, &writer));
@@ -82,7 +83,12 @@ fn write(mut to: TcpStream, state: &State) {
 
 fn read(mut from: TcpStream, state: &State) {
     let (mut buffer, mut at, mut last) = ([0; 65536], 0, Instant::now());
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
+    while !state.over.load(Ordering::Relaxed) {
+        let length = match from.read(&mut buffer) {
+            Ok(length @ 1..) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Ok(_) | Err(_) => return,
+        };
         state.silence.fetch_max(last.elapsed().as_millis() as u64, Ordering::Relaxed);
         last = Instant::now();
         if buffer[..length].iter().zip(at..).any(|(got, at)| *got != byte(at)) {
