@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
+use super::internet::public_route;
 use super::{Host, Lab, Segment, sh};
 
 /// The largest frame on a segment of the lab.
@@ -30,8 +31,9 @@ impl Lab {
         let bridge = Host { namespace: there.clone(), ip: String::new(), ipv6: None };
         let ends = [tap(&host, "wan"), tap(&bridge, &format!("p{octet}"))];
         sh(&format!(
-            "ip -n {namespace} addr add {ip}/16 dev wan && ip -n {namespace} link set wan up \
-             && ip -n {there} link set p{octet} master br0 up"
+            "ip -n {namespace} addr add {ip}/32 dev wan && ip -n {namespace} link set wan up && {} \
+             && ip -n {there} link set p{octet} master br0 up",
+            public_route(&namespace)
         ));
         carry(ends[0].clone(), ends[1].clone(), delay);
         carry(ends[1].clone(), ends[0].clone(), delay);

@@ -164,10 +164,7 @@ impl Gateway {
     pub fn reboot_as(&mut self, address: &str) {
         let Gateway { namespace, wan, .. } = self;
         let old = wan.replace(address.to_owned()).expect("a gateway with IPv4");
-        sh(&format!(
-            "ip -n {namespace} addr del {old}/16 dev wan && ip -n {namespace} addr add {address}/16 dev wan \
-             && ip -n {namespace} neigh flush dev wan"
-        ));
+        sh(&format!("ip -n {namespace} addr add {address}/32 dev wan && ip -n {namespace} addr del {old}/32 dev wan"));
         nft(&self.namespace, &self.rules());
         self.host().run("conntrack -F 2>/dev/null");
     }

@@ -1,7 +1,8 @@
 //! The lab's internet: segments, and how namespaces are plugged into them.
 //!
 //! The public segment looks like the real one (31.7.0.0/16 and 2a02:7e0::/32): filters drop the documentation ranges.
-//! Its IPv6 goes through a router, so that every home has a prefix of its own.
+//! Everything on it goes through a router, as between real homes: a packet may die on the way, and every home has an
+//! IPv6 prefix of its own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use super::{Gateway, Host, Nat, Options, sh};
 
 /// The first two octets of every public IPv4 address.
 const PUBLIC: &str = "31.7";
+
+/// The router of the public segment.
+const ROUTER: &str = "31.7.255.254";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -68,7 +72,9 @@ impl Lab {
         let net = lab.namespace("net");
         sh(&format!(
             "ip -n {net} link add br0 type bridge && ip -n {net} link set br0 up \
-             && ip netns exec {net} sysctl -qw net.ipv6.conf.all.forwarding=1 \
+             && ip netns exec {net} sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1 \
+             net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0 \
+             && ip -n {net} addr add {ROUTER}/16 dev br0 \
              && ip -n {net} addr add 2a02:7e0::ffff/64 dev br0 nodad"
         ));
         lab
@@ -82,7 +88,7 @@ impl Lab {
             v4: Some(format!("{PUBLIC}.0")),
             v6: Some("2a02:7e0::".to_owned()),
             routed: false,
-            length: 16,
+            length: 32,
         }
     }
 
@@ -121,8 +127,9 @@ impl Lab {
         if let Some(ip) = &v6 {
             lines.push(format!("ip -n {namespace} addr add {ip}/64 dev {device} nodad"));
         }
-        if let (true, Some(prefix)) = (segment.routed, &segment.v4) {
-            lines.push(format!("ip -n {namespace} route add default via {prefix}.1"));
+        if let Some(prefix) = &segment.v4 {
+            let router = if segment.routed { format!("{prefix}.1") } else { ROUTER.to_owned() };
+            lines.push(default_route(namespace, device, &router));
         }
         if let Some(prefix) = &segment.v6 {
             let router = if segment.routed { "1" } else { "ffff" };
@@ -194,6 +201,16 @@ impl Lab {
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
+}
+
+/// The command for a default route; the router need not be in a prefix of the device.
+pub(super) fn default_route(namespace: &str, device: &str, router: &str) -> String {
+    format!("ip -n {namespace} route add default via {router} dev {device} onlink")
+}
+
+/// The same, to the router of the public segment.
+pub(super) fn public_route(namespace: &str) -> String {
+    default_route(namespace, "wan", ROUTER)
 }
 
 impl Drop for Lab {

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use agents::Agents;
-pub use delay::DelayLine;
 pub use gateway::{Gateway, Options, peak_of_flows};
 pub use homes::TwoHomes;
 pub use host::Host;

@@ -84,15 +84,25 @@ impl Pair {
         }
     }
 
-    /// The codes of `pilotctl why` that are true for this pair once it has settled.
-    pub fn true_reasons(self) -> &'static [&'static str] {
+    /// The code of `pilotctl why` that is true for a side (0 or 1) once the pair has settled.
+    pub fn true_reason(self, side: usize) -> &'static str {
         match (self, self.feasible()) {
-            (Pair::Apart(a, b), Feasible::No) if !a.has_udp() || !b.has_udp() => &["udp_blocked"],
-            (Pair::Apart(a, b), Feasible::No) if shared_families(a, b) == (false, false) => &["no_common_family"],
-            (Pair::Apart(..), Feasible::No) => &["symmetric_both"],
-            (_, Feasible::No) => &["no_hairpin"],
-            (_, _) => &["direct"],
+            (Pair::Apart(a, b), Feasible::No) => relayed_because(if side == 0 { [a, b] } else { [b, a] }),
+            (_, Feasible::No) => "no_hairpin",
+            (_, _) => "direct",
         }
+    }
+}
+
+fn relayed_because([ours, theirs]: [Site; 2]) -> &'static str {
+    if !ours.has_udp() {
+        "udp_blocked"
+    } else if !theirs.has_udp() {
+        "peer_udp_blocked"
+    } else if shared_families(ours, theirs) == (false, false) {
+        "no_common_family"
+    } else {
+        "symmetric_both"
     }
 }
 

@@ -15,6 +15,8 @@ use crate::lab::{Gateway, Lab, Nat, Node, Options, Place, peak_of_flows, program
 const FLOWS: usize = 1500;
 /// A row without a direct path is watched so long after its first reply.
 const SETTLED: f64 = 3.0;
+/// How long a search may take where there is nothing to find, before that is said.
+const SEARCH: Duration = Duration::from_secs(15);
 /// The longest wait for a first reply.
 const PATIENCE: f64 = 20.0;
 
@@ -59,15 +61,10 @@ impl Run {
 
     /// Reasons that are not the true one; a side that has become direct says so.
     fn untrue_reasons(&self, pair: Pair) -> Vec<String> {
-        let is_true = |side: usize| match (self.direct[side], self.why[side].as_deref()) {
-            (Some(_), code) => code == Some("direct"),
-            (None, Some(code)) => pair.true_reasons().contains(&code),
-            (None, None) => false,
-        };
-        let wrong = (0..2).filter(|side| says_why() && self.reply.is_some() && !is_true(*side));
-        wrong
-            .map(|side| format!("{} says {:?}, not {:?}", ["a", "b"][side], self.why[side], pair.true_reasons()))
-            .collect()
+        let truth = |side: usize| if self.direct[side].is_some() { "direct" } else { pair.true_reason(side) };
+        let wrong = (0..2).filter(|side| self.why[*side].as_deref() != Some(truth(*side)));
+        let wrong = wrong.filter(|_| says_why() && self.reply.is_some());
+        wrong.map(|side| format!("{} says {:?}, not {:?}", ["a", "b"][side], self.why[side], truth(side))).collect()
     }
 }
 
@@ -123,7 +120,8 @@ fn measure(mut nodes: [Node; 2], places: &[Place; 2], feasible: Feasible) -> Run
         over.store(true, Ordering::Relaxed);
         watchers.into_iter().map(|watcher| watcher.join().expect("a watcher ends")).collect()
     });
-    let why = [reason(a, b), reason(b, a)];
+    let patience = if feasible == Feasible::No { SEARCH } else { Duration::ZERO };
+    let why = [reason(a, b, patience), reason(b, a, patience)];
     let logs = [a.read_log(), b.read_log()];
     let direct = direct.map(|one| one.into_inner().expect("no panic"));
     Run { reply: reply.into_inner().expect("no panic"), direct, why, flows, logs }
@@ -156,10 +154,17 @@ fn is_direct(node: &Node, other: &Node) -> bool {
     })
 }
 
-/// What `node` says about its path to `other`: the code of `pilotctl why`.
-fn reason(node: &Node, other: &Node) -> Option<String> {
-    let data: Value = node.look(&["why", &other.id])?;
-    data["reason"].as_str().map(str::to_owned)
+/// What `node` says about its path to `other`: the code of `pilotctl why`, once it is more than that it still searches.
+fn reason(node: &Node, other: &Node, patience: Duration) -> Option<String> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let data: Value = node.look(&["why", &other.id])?;
+        let code = data["reason"].as_str().map(str::to_owned);
+        if code.as_deref() != Some("searching") || Instant::now() > deadline {
+            return code;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Whether this pilotctl can say why at all.

@@ -65,6 +65,32 @@ fn two_translators_in_a_row_behave_as_the_stricter_one() {
     }
 }
 
+/// Hops to live of a packet that passes its own gateway and dies before the other's.
+const OPENER: u32 = 2;
+
+#[test]
+fn poisonable_homes_meet_when_both_open_with_packets_that_die_on_the_way() {
+    for openers in [false, true] {
+        let (mut lab, _server, reflector) = world();
+        let homes = ["a", "b"].map(|name| lab.home(name, Nat::Poisonable));
+        let sockets = homes.each_ref().map(|home| open(home, "0.0.0.0:0"));
+        let [at_a, at_b] = sockets.each_ref().map(|socket| reflector.observe(socket, 0).expect("gets out"));
+        let [a, b] = &sockets;
+        if openers {
+            for (from, to, there) in [(a, at_b, "b"), (b, at_a, "a")] {
+                let before = lab.gateway_of(there).flows();
+                from.set_ttl(OPENER).unwrap();
+                from.send_to(b"opener", to).unwrap();
+                from.set_ttl(64).unwrap();
+                assert_eq!(lab.gateway_of(there).flows(), before, "it died on the way");
+            }
+        }
+        pass(a, at_b, b);
+        let back = pass(b, at_a, a);
+        assert_eq!(back, openers.then_some(at_b), "openers: {openers}");
+    }
+}
+
 #[test]
 fn homes_of_one_carrier_meet_where_it_hairpins() {
     for (nat, expected) in [(Nat::PortRestricted, false), (Nat::FullCone, true), (Nat::PortRestrictedRandom, true)] {

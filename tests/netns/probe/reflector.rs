@@ -20,7 +20,7 @@ pub struct Reflector {
 impl Reflector {
     /// On a public host, which gets a second address.
     pub fn new(host: &Host, second: &str) -> Reflector {
-        host.run(&format!("ip addr add {second}/16 dev wan"));
+        host.run(&format!("ip addr add {second}/32 dev wan"));
         let addresses = [&host.ip, second].map(str::to_owned);
         let all = addresses.iter().flat_map(|ip| [format!("{ip}:3478"), format!("{ip}:3479")]);
         Reflector { sockets: all.map(|address| open(host, &address)).collect() }

@@ -58,7 +58,7 @@ const UPGRADE: Duration = Duration::from_secs(6);
 
 fn endure(fault: Fault) -> Seen {
     let mut scene = Scene::connected();
-    let mut ping = Ping::start(&scene.a, &scene.b, &scene.lab.path("ping"));
+    let ping = Ping::start(&scene.a, &scene.b, &scene.lab.path("ping"));
     let stream = Stream::open(&scene.a, &scene.b);
     until("the ping runs", Duration::from_secs(5), || ping.replies() >= 10);
     stream.advances(Duration::from_secs(5));
