@@ -18,7 +18,7 @@ fn gateway(home: &Host) -> Host {
 /// The gateway of a home forwards nothing larger in either direction, without knowing it of its own interfaces.
 fn narrow(home: &Host, mtu: u16) {
     gateway(home).run(&format!(
-        "ip route replace 203.0.113.0/24 dev wan scope link mtu lock {mtu}; \
+        "ip route replace $(ip route show default) mtu lock {mtu}; \
          ip route replace 192.168.1.0/24 dev lan scope link mtu lock {mtu}"
     ));
 }
