@@ -58,6 +58,13 @@ pub struct Plugged {
     pub octet: u8,
 }
 
+impl Segment {
+    /// The machine that the segment's bridge is on, for rules of its own.
+    pub fn host(&self) -> Host {
+        Host { namespace: self.namespace.clone(), ip: String::new(), ipv6: None }
+    }
+}
+
 /// Whether an endpoint or address is one of the public segment.
 pub fn is_public(endpoint: &str) -> bool {
     endpoint.starts_with(&format!("{PUBLIC}.")) || endpoint.trim_start_matches('[').starts_with("2a02:7e0:")

@@ -12,6 +12,7 @@ use super::{Host, Lab, Process, ctl_command, json, output, program, until};
 /// A rendezvous server under test.
 pub struct Rendezvous {
     host: Host,
+    more: Vec<String>,
     /// Its state folder.
     pub state: PathBuf,
     /// What nodes are given.
@@ -24,8 +25,17 @@ pub struct Rendezvous {
 impl Lab {
     /// Starts a rendezvous server on `host`, for each family that the host has.
     pub fn rendezvous(&self, host: &Host) -> Rendezvous {
+        self.rendezvous_at(host, &[])
+    }
+
+    /// The same, where the host gets `more` IPv4 addresses, and the server is known by all.
+    pub fn rendezvous_at(&self, host: &Host, more: &[&str]) -> Rendezvous {
+        for address in more {
+            host.run(&format!("ip addr add {address}/32 dev wan"));
+        }
         let mut server = Rendezvous {
             host: host.clone(),
+            more: more.iter().map(ToString::to_string).collect(),
             state: self.path("rendezvous"),
             url: String::new(),
             url_ipv6: None,
@@ -34,7 +44,7 @@ impl Lab {
         let urls = output(server.command().arg("--print-url"));
         let mut urls = urls.lines().map(str::to_owned);
         server.url = urls.next().expect("a URL");
-        server.url_ipv6 = urls.next();
+        server.url_ipv6 = urls.find(|url| url.contains('['));
         server.start();
         server
     }
@@ -44,6 +54,9 @@ impl Rendezvous {
     fn command(&self) -> Command {
         let mut command = self.host.command(program("pilotd"));
         command.args(["rendezvous", "--listen", "0.0.0.0:9000", "--advertise", &self.host.ip]);
+        for address in &self.more {
+            command.args(["--advertise", address]);
+        }
         if let Some(ipv6) = &self.host.ipv6 {
             command.args(["--listen", "[::]:9000", "--advertise", ipv6]);
         }

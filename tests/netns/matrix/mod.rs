@@ -3,6 +3,7 @@
 //! `make nat-matrix` runs all of it; `PILOT_MATRIX=WORD` only rows whose line has the word, `PILOT_MATRIX_ROUNDS=N`
 //! each of them so often. The part in `make test` has each kind of network and each means at least once.
 
+mod budget;
 mod couple;
 mod oracle;
 mod run;
