@@ -5,9 +5,14 @@
 //! again after each change; [`Multicast`] is the LAN's group. Datagrams that hold more than IPv6's least MTU leave
 //! whole or not at all ([`Fragmenting`]). Which addresses become candidates, and what a datagram means, is left to
 //! `punch` and `node`.
+//! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive single datagrams and
+//! never block; from [`watch()`] the local addresses that a peer might reach, best first, again after each change;
+//! and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Which of them become
+//! candidates, and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
 mod fragmenting;
+mod gateways;
 mod multicast;
 mod socket;
 mod sockets;
@@ -16,6 +21,7 @@ mod watch;
 
 pub use addresses::{Excluded, LocalAddress};
 pub use fragmenting::Fragmenting;
+pub use gateways::{Gateway, gateways};
 pub use multicast::{GROUP_V4, GROUP_V6, Listener, Multicast, PORT};
 pub use socket::{Sent, Socket};
 pub use sockets::{Sockets, UdpError};
