@@ -8,6 +8,7 @@
 //! - [`peer`] keeps one remote node: tunnel, allowed source, the table that the fast path reads.
 //! - [`rendezvous`] introduces nodes: the directory machine and the relay machine.
 //! - [`node`] is this machine: owns the peers, decides, answers commands.
+//! - [`portmap`] asks the gateways of our networks to keep our port open.
 //! - [`tun`], [`udp`], [`datapath`], [`link`], [`firewall`], [`store`], [`services`] do IO and decide nothing.
 //! - [`control`] is what `pilotctl` and the drivers say to `pilotd` over the local socket.
 //! - [`driver`] is what Rust programs use: publish, subscribe, send, receive.
@@ -23,6 +24,7 @@ pub mod identity;
 pub mod link;
 pub mod node;
 pub mod peer;
+pub mod portmap;
 pub mod punch;
 pub mod rendezvous;
 pub mod services;
