@@ -30,6 +30,11 @@ fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
         Value::Null => {}
         Value::Number(number) if number.as_u64() == Some(0) && prefix.contains("drops.") => {}
         Value::String(text) => rows.push((prefix.to_owned(), text.clone())),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (number, item) in items.iter().enumerate() {
+                flatten(&format!("{prefix}.{number}"), item, rows);
+            }
+        }
         Value::Array(items) => {
             let items: Vec<String> =
                 items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
@@ -45,8 +50,9 @@ mod tests {
 
     #[test]
     fn whatever_a_server_counts_is_shown_but_zeros_of_drops() {
-        let text =
-            super::human(&json!({"a": 0, "drops": {"stranger": 0, "forged": 2}, "list": ["x", 1], "none": null}));
-        assert_eq!(text, "a             0\ndrops.forged  2\nlist          x, 1\n");
+        let text = super::human(
+            &json!({"a": 0, "drops": {"stranger": 0, "forged": 2}, "list": ["x", 1], "none": null, "of": [{"b": 3}]}),
+        );
+        assert_eq!(text, "a             0\ndrops.forged  2\nlist          x, 1\nof.0.b        3\n");
     }
 }

@@ -75,6 +75,9 @@ pub struct Up {
     /// Pass on what trusted nodes send each other where they have no better way, up to 10 Mbit/s of each
     #[arg(long, env = "PILOT_RELAY_FOR_FRIENDS")]
     pub relay_for_friends: bool,
+    /// Do not ask gateways to keep the UDP port open (PCP, NAT-PMP, UPnP)
+    #[arg(long, env = "PILOT_NO_PORT_MAPPING")]
+    pub no_port_mapping: bool,
     /// Stay in the foreground and log to standard error; the default under a supervisor
     #[arg(long)]
     pub foreground: bool,

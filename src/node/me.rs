@@ -15,6 +15,9 @@ use crate::wire::{Candidate, CandidateKind, Nat, Path};
 /// The most of our own addresses that become candidates.
 const MAX_HOSTS: usize = 16;
 
+/// The most of our port mappings that become candidates.
+const MAX_MAPPED: usize = 4;
+
 /// This node.
 pub(super) struct Me {
     pub identity: Identity,
@@ -33,6 +36,8 @@ pub(super) struct Me {
     pub hosts: Vec<SocketAddr>,
     /// The MTU of our interface.
     pub mtu: u16,
+    /// Where gateways keep a port open for us.
+    pub mapped: Vec<SocketAddr>,
     /// What is known of our NAT.
     pub nat: Nat,
     /// Whether we pass on what our friends send each other.
@@ -55,6 +60,7 @@ impl Me {
             boot,
             hosts: Vec::new(),
             mtu: settings.mtu,
+            mapped: Vec::new(),
             nat: Nat::default(),
             relays: settings.relay_for_friends,
         }
@@ -102,6 +108,14 @@ impl Me {
         }
     }
 
+    /// Takes the outsides of our port mappings; whether they are others than before.
+    pub fn set_mapped(&mut self, outsides: &[SocketAddr]) -> bool {
+        let mapped: Vec<SocketAddr> = outsides.iter().copied().take(MAX_MAPPED).collect();
+        let changed = mapped != self.mapped;
+        self.mapped = mapped;
+        changed
+    }
+
     /// The address families that we can send from.
     pub fn families(&self) -> Families {
         Families { v4: self.hosts.iter().any(SocketAddr::is_ipv4), v6: self.hosts.iter().any(SocketAddr::is_ipv6) }
@@ -112,12 +126,12 @@ impl Me {
         let candidate = |kind, path| Candidate { kind, path };
         let relay = client.relay_address().map(|relay| candidate(CandidateKind::Relayed, Path::Relayed(relay)));
         let hosts = self.hosts.iter().map(|host| candidate(CandidateKind::Host, Path::Direct(*host)));
-        let outside = client.reflexive();
-        let outside = outside
-            .iter()
-            .filter(|seen| !self.hosts.contains(seen))
-            .map(|seen| candidate(CandidateKind::Reflexive, Path::Direct(*seen)));
-        relay.into_iter().chain(hosts).chain(outside).collect()
+        let mapped = self.mapped.iter().filter(|outside| !self.hosts.contains(outside));
+        let mapped = mapped.map(|outside| candidate(CandidateKind::Mapped, Path::Direct(*outside)));
+        let seen = client.reflexive();
+        let seen = seen.iter().filter(|seen| !self.hosts.contains(seen) && !self.mapped.contains(seen));
+        let seen = seen.map(|seen| candidate(CandidateKind::Reflexive, Path::Direct(*seen)));
+        relay.into_iter().chain(hosts).chain(mapped).chain(seen).collect()
     }
 
     /// What we say of ourselves.

@@ -2,7 +2,7 @@
 //!
 //! Comes in, with the time: datagrams ([`Node::handle_datagram`], or [`Node::handle_arrival`] for what a
 //! datapath thread opened already), beacons of the LAN ([`Node::handle_multicast`]), packets from the TUN ([`Node::handle_packet`]), what the rendezvous
-//! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses, deadlines.
+//! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses and port mappings, deadlines.
 //! Goes out, one by one from [`Node::poll_output`]: see [`Output`]. Call one input, drain the outputs
 //! down to [`Output::Wait`], call the next. Network input is never an error: it becomes a counted drop.
 //!
@@ -59,7 +59,7 @@ mod why;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -196,6 +196,13 @@ impl Node {
     pub fn handle_local_addresses(&mut self, now: Now, ips: &[IpAddr], port_v4: u16, port_v6: u16) {
         if self.me.set_hosts(ips, port_v4, port_v6) {
             self.network_changed(now);
+        }
+    }
+
+    /// Takes the outsides of our port mappings, best first. They are what a gateway said, and no more than candidates.
+    pub fn handle_mappings(&mut self, now: Now, outsides: &[SocketAddr]) {
+        if self.me.set_mapped(outsides) {
+            self.candidates_changed(now);
         }
     }
 

@@ -33,11 +33,11 @@ pub struct PortMapper {
     task: JoinHandle<()>,
 }
 
-/// Begins to keep `ports` mapped. `nonce` proves to gateways that a mapping is ours: secret, and best the same at each
-/// start, so that what a crash left behind can be taken over. Needs a tokio runtime.
+/// Begins to keep `ports` mapped. Nonces made of `secret` prove to gateways that a mapping is ours: where it is the
+/// same at each start, what a crash left behind is taken over. Needs a tokio runtime.
 pub fn start(
     ports: Ports,
-    nonce: [u8; 12],
+    secret: [u8; 32],
     addresses: watch::Receiver<Vec<LocalAddress>>,
     gateways: watch::Receiver<Vec<Gateway>>,
 ) -> PortMapper {
@@ -48,7 +48,7 @@ pub fn start(
     let (reports_in, reports) = mpsc::channel(REPORTS);
     let mapper = Mapper {
         ports,
-        nonce,
+        secret,
         kept: BTreeMap::new(),
         tasks: JoinSet::new(),
         reports: reports_in,
@@ -110,7 +110,7 @@ impl Kept {
 
 struct Mapper {
     ports: Ports,
-    nonce: [u8; 12],
+    secret: [u8; 32],
     kept: BTreeMap<Place, Kept>,
     tasks: JoinSet<()>,
     reports: mpsc::Sender<Report>,
@@ -160,8 +160,15 @@ impl Mapper {
     fn keep(&mut self, place: Place) -> Kept {
         let (nudges, nudged) = mpsc::channel(NUDGES);
         let (stop, stopped) = oneshot::channel();
-        self.tasks.spawn(keep(place, self.nonce, nudged, stopped, self.reports.clone()));
+        self.tasks.spawn(keep(place, self.nonce(&place), nudged, stopped, self.reports.clone()));
         Kept { nudges, mapping: None, tried: Vec::new(), _stop: stop }
+    }
+
+    /// Another one for each place: nobody can tell by it that we were elsewhere before.
+    fn nonce(&self, place: &Place) -> [u8; 12] {
+        let text = format!("{} {}", place.internal, place.gateway);
+        let hash = blake3::keyed_hash(&self.secret, text.as_bytes());
+        hash.as_bytes().first_chunk().copied().unwrap_or_default()
     }
 
     fn nudge(&self, nudge: Nudge) {

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub firewall: Option<bool>,
     pub lan_discovery: Option<bool>,
     pub relay_for_friends: Option<bool>,
+    pub port_mapping: Option<bool>,
     pub trust: TrustTable,
     pub rendezvous: RendezvousTable,
     pub wireguard: WireguardTable,

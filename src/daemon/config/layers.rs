@@ -105,6 +105,7 @@ fn flag_name(key: &str) -> &str {
         "rendezvous.url" => "rendezvous",
         "rendezvous.embedded.advertise" => "advertise",
         "firewall" => "no_firewall",
+        "port_mapping" => "no_port_mapping",
         other => other,
     }
 }

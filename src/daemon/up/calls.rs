@@ -15,6 +15,7 @@ use crate::control::views::{Config, Done, Pending, Setting, Trusted, Waited};
 use crate::control::{Backend, Error, Request};
 use crate::identity::{Hostname, PublicKey, Target, Token};
 use crate::node::{Answer, Command, CommandError, PathView, PeerView};
+use crate::portmap;
 
 /// What does not change while the daemon runs.
 pub struct Facts {
@@ -45,6 +46,8 @@ pub struct Calls {
     pub facts: Arc<Facts>,
     /// Whose counters the status shows.
     pub services: Services,
+    /// What gateways say to port mappings; `None` where that is switched off.
+    pub port_mapping: Option<watch::Receiver<portmap::Status>>,
 }
 
 impl Backend for Calls {
@@ -82,7 +85,9 @@ impl Calls {
     fn show(&self, answer: Answer) -> Result<Value, Error> {
         match answer {
             Answer::Info(info) => json(&views::info(&info, &self.facts)),
-            Answer::Status(status) => Ok(views::status(&status, &self.facts, self.services.counters())),
+            Answer::Status(status) => {
+                Ok(views::status(&status, &self.facts, self.services.counters(), self.port_mapping()))
+            }
             Answer::Peers(peers) => json(&views::peers(&peers)),
             Answer::Found(peer) => json(&views::peer(&peer)),
             Answer::Trusted(records) => json(&Trusted { trusted: records.iter().map(views::trusted).collect() }),
@@ -97,6 +102,11 @@ impl Calls {
             Answer::Pong(pong) => json(&views::pong(&pong)),
             Answer::Why(why) => json(&why::why(&why)),
         }
+    }
+
+    fn port_mapping(&self) -> Value {
+        let status = self.port_mapping.as_ref().map(|status| status.borrow().clone());
+        serde_json::to_value(status).unwrap_or_default()
     }
 
     async fn pending(&self) -> Result<Value, Error> {

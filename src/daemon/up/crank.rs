@@ -1,7 +1,8 @@
 //! Turns the crank: the one task that owns the [`Node`], feeds it what happened and carries out what it decides.
 //!
 //! In: datagrams and packets that the fast path left over, the rendezvous link, calls from the local socket,
-//! addresses, beacons of the LAN, derived node IDs, time. Out: datagrams, packets, link messages, durable changes, answers.
+//! addresses, port mappings, beacons of the LAN, derived node IDs, time. Out: datagrams, packets, link messages,
+//! durable changes, answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::datapath::{Slow, Streams};
 use crate::identity::{NodeId, PublicKey};
 use crate::node::{Answer, Command, CommandError, CommandId, Event, Node, Output};
 use crate::peer::PeerTable;
+use crate::portmap::Mapping;
 use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Wish;
 use crate::store::Store;
@@ -45,6 +47,8 @@ pub struct Inputs {
     pub calls: mpsc::Receiver<Call>,
     /// Our addresses on the networks around.
     pub addresses: watch::Receiver<Vec<LocalAddress>>,
+    /// Ports that gateways keep open for us.
+    pub mappings: watch::Receiver<Vec<Mapping>>,
     /// Set once the daemon is to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -101,6 +105,7 @@ impl Crank {
                     self.node.handle_command(now(), id, call.command);
                 }
                 Ok(()) = inputs.addresses.changed() => self.addresses(&mut inputs.addresses),
+                Ok(()) = inputs.mappings.changed() => self.mappings(&mut inputs.mappings),
                 () = tokio::time::sleep_until(deadline.into()) => self.node.handle_timeout(now()),
             }
         }
@@ -128,6 +133,11 @@ impl Crank {
         let ips: Vec<_> = addresses.iter().map(|local| local.ip).collect();
         let (v4, v6) = (self.sockets.port_v4().unwrap_or(0), self.sockets.port_v6().unwrap_or(0));
         self.node.handle_local_addresses(now(), &ips, v4, v6);
+    }
+
+    fn mappings(&mut self, mappings: &mut watch::Receiver<Vec<Mapping>>) {
+        let outsides: Vec<_> = mappings.borrow_and_update().iter().map(|mapping| mapping.external).collect();
+        self.node.handle_mappings(now(), &outsides);
     }
 
     /// Carries out every decision, in order; gives the time of the next timeout.

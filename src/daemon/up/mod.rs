@@ -13,6 +13,7 @@ mod lines;
 mod links;
 mod log;
 mod multicast;
+mod portmap;
 mod readiness;
 mod roster;
 mod services;
@@ -45,6 +46,7 @@ use calls::{Calls, Facts};
 use crank::{Crank, Inputs};
 use embedded::Embedded;
 use links::Links;
+use portmap::PortMapping;
 use services::{Doors, Services};
 
 /// Items between the fast path and the node; more are dropped and counted.
@@ -92,8 +94,16 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let services =
         Services::open(config.services.clone(), &config.state, Directory::new(directory), &interface).await?;
     let counted = services.clone();
-    let backend =
-        Calls { node: calls_in, changes: changed, ready: is_ready, stop: stop.clone(), facts, services: counted };
+    let port_mapping = PortMapping::start(&config, &ground).await;
+    let backend = Calls {
+        node: calls_in,
+        changes: changed,
+        ready: is_ready,
+        stop: stop.clone(),
+        facts,
+        services: counted,
+        port_mapping: port_mapping.status(),
+    };
 
     let node = Node::new(settings(&config, &server.url, &ground), state(ground.state, ground.id), crank::now());
     let table = Arc::new(ArcSwap::new(node.table()));
@@ -127,6 +137,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         lan: heard,
         calls,
         addresses: ground.addresses,
+        mappings: port_mapping.mappings(),
         stop: stop.subscribe(),
     };
 
@@ -140,6 +151,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     tokio::spawn(readiness::announce(ready, format!("{} is up: {} {address}", ground.device.name(), ground.id)));
 
     let outcome = crank.turn(inputs).await;
+    port_mapping.stop().await;
     serving.abort();
     // It was told to end: how it says so does not matter, but its connections are gone now.
     let _ = serving.await;

@@ -42,7 +42,7 @@ fn rendezvous(view: &node::RendezvousView, facts: &Facts) -> Rendezvous {
     }
 }
 
-pub fn status(status: &node::Status, facts: &Facts, services: Value) -> Value {
+pub fn status(status: &node::Status, facts: &Facts, services: Value, port_mapping: Value) -> Value {
     let drops: Map<String, Value> =
         status.drops.iter().map(|(reason, count)| (reason.name().to_owned(), (*count).into())).collect();
     let candidates: Vec<String> = status.candidates.iter().map(ToString::to_string).collect();
@@ -50,6 +50,7 @@ pub fn status(status: &node::Status, facts: &Facts, services: Value) -> Value {
         "rendezvous": rendezvous(&status.rendezvous, facts),
         "nat": super::why::nat(status.nat),
         "candidates": candidates,
+        "port_mapping": port_mapping,
         "peers": { "trusted": status.trusted, "connected": status.connected },
         "trust": { "pending": status.pending, "asked": status.requests, "invites": status.invites },
         "interface": facts.interface,

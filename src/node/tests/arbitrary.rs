@@ -22,6 +22,7 @@ enum Input {
     Refused(String),
     Link(bool),
     Addresses(Vec<std::net::IpAddr>, u16, u16),
+    Mappings(Vec<SocketAddr>),
     Command(u8, u64),
     Derived([u8; 6]),
     Wait(u16),
@@ -50,6 +51,7 @@ fn input() -> impl Strategy<Value = Input> {
         any::<bool>().prop_map(Input::Link),
         (vec(any::<std::net::IpAddr>(), 0..3), any::<u16>(), any::<u16>())
             .prop_map(|(ips, v4, v6)| Input::Addresses(ips, v4, v6)),
+        vec(any::<SocketAddr>(), 0..6).prop_map(Input::Mappings),
         (0..10_u8, 0..5_u64).prop_map(|(command, id)| Input::Command(command, id)),
         any::<[u8; 6]>().prop_map(Input::Derived),
         any::<u16>().prop_map(Input::Wait),
@@ -106,6 +108,7 @@ fn apply(world: &mut World, input: Input) {
         Input::Addresses(ips, v4, v6) => {
             world.hosts[0].node.handle_local_addresses(now, &ips, v4, v6);
         }
+        Input::Mappings(outsides) => world.hosts[0].node.handle_mappings(now, &outsides),
         Input::Command(number, id) => {
             let command = command(world, number);
             world.command(0, id, command);

@@ -9,10 +9,10 @@ use rand_core::SeedableRng;
 use super::world::{World, identity, records};
 use crate::identity::{Target, TunnelCertificate, TunnelSecret, envelope};
 use crate::node::*;
-use crate::wire::Drop;
 use crate::wire::Nat;
 use crate::wire::introduction::Introduction;
 use crate::wire::rendezvous::Delivered;
+use crate::wire::{CandidateKind, Drop};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -334,4 +334,49 @@ fn an_idle_connection_costs_little_for_ten_minutes() {
     // Each node: a Bind each 15 s, two STUN requests each 25 s, a probe and an answer each 20 s.
     let expected = 2 * (40 + 48 + 60);
     assert!(after - before <= expected + expected / 4, "{}", after - before);
+}
+
+#[test]
+fn a_port_mapping_is_a_candidate_that_peers_are_told() {
+    let mut world = friends();
+    world.run(SECOND * 3);
+    let outside: SocketAddr = "203.0.113.77:4000".parse().unwrap();
+    let told = |world: &mut World| {
+        let target = Target::Node(world.hosts[0].id);
+        let Ok(Answer::Why(why)) = world.ask(1, Command::Why(target)) else { panic!("no reasons") };
+        let told = why.candidacy.told;
+        let mapped = told.iter().filter(|candidate| candidate.kind == CandidateKind::Mapped);
+        mapped.map(|candidate| candidate.path.first_hop()).collect::<Vec<_>>()
+    };
+    world.hosts[0].node.handle_mappings(world.now, &[outside]);
+    world.drain(0);
+    world.run(SECOND * 3);
+    assert_eq!(told(&mut world), [outside]);
+    world.hosts[0].node.handle_mappings(world.now, &[]);
+    world.drain(0);
+    world.run(SECOND * 3);
+    assert_eq!(told(&mut world), [], "a mapping that has ended is taken back");
+}
+
+#[test]
+fn candidates_stand_in_the_order_of_their_worth() {
+    let mut world = friends();
+    world.run(SECOND * 3);
+    let host = world.hosts[0].endpoint;
+    let outsides: Vec<SocketAddr> = (1..20).map(|port| SocketAddr::new([203, 0, 113, 77].into(), port)).collect();
+    world.hosts[0].node.handle_mappings(world.now, &[&[host], outsides.as_slice()].concat());
+    world.drain(0);
+    let Ok(Answer::Status(status)) = world.ask(0, Command::Status) else { panic!("no status") };
+    let kinds: Vec<CandidateKind> = status.candidates.iter().map(|candidate| candidate.kind).collect();
+    let mut sorted = kinds.clone();
+    let rank = |kind: &CandidateKind| match kind {
+        CandidateKind::Relayed => 0,
+        CandidateKind::Host => 1,
+        CandidateKind::Mapped => 2,
+        CandidateKind::Reflexive => 3,
+    };
+    sorted.sort_by_key(rank);
+    assert_eq!(kinds, sorted);
+    let mapped = kinds.iter().filter(|kind| **kind == CandidateKind::Mapped).count();
+    assert_eq!(mapped, 3, "a few, and none that is a host candidate already: {:?}", status.candidates);
 }
