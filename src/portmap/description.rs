@@ -35,10 +35,10 @@ pub fn parse(xml: &str) -> Result<Document<'_>, Refusal> {
     Document::parse_with_options(xml, options).map_err(|error| Refusal::unusable(format!("XML: {error}")))
 }
 
-/// The text of the first element of that name below `node`.
+/// The text of the first element of that name below `node`, which may be empty.
 pub fn text<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     let element = node.descendants().find(|element| element.tag_name().name() == name)?;
-    element.text().map(str::trim)
+    Some(element.text().unwrap_or_default().trim())
 }
 
 /// The services of the description `xml`, which was found at `at`.

@@ -35,7 +35,7 @@ pub use process::Process;
 pub use proxy::HttpProxy;
 pub use rendezvous::Rendezvous;
 pub use site::{Place, Site};
-pub use upnp::PortMapper;
+pub use upnp::{Offer, PortMapper};
 
 /// Makes two running nodes trust each other, each naming the other's ID.
 pub fn befriend(a: &Node, b: &Node) {
