@@ -1,14 +1,10 @@
 //! Opens the UDP sockets on which nodes reach each other, and watches the addresses that this machine has.
 //!
 //! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive
-//! single datagrams and never block; and from [`watch()`] the local addresses that a peer might reach, best first,
-//! again after each change; [`Multicast`] is the LAN's group. Datagrams that hold more than IPv6's least MTU leave
-//! whole or not at all ([`Fragmenting`]). Which addresses become candidates, and what a datagram means, is left to
-//! `punch` and `node`.
-//! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive single datagrams and
-//! never block; from [`watch()`] the local addresses that a peer might reach, best first, again after each change;
-//! and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Which of them become
-//! candidates, and what a datagram means, is left to `punch` and `node`.
+//! single datagrams and never block; from [`watch()`] the local addresses that a peer might reach, best first, again
+//! after each change; and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Datagrams
+//! that hold more than IPv6's least MTU leave whole or not at all ([`Fragmenting`]). Which addresses become candidates,
+//! and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
 mod fragmenting;
