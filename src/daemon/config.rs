@@ -18,6 +18,7 @@ use super::options::Up;
 use super::places;
 use crate::control::views::Setting;
 use crate::identity::{Hostname, Network, Prefix, RendezvousUrl, TunnelKey};
+use crate::link::{Detour, Proxy};
 use crate::wire::mtu;
 
 /// What is wrong with a setting, and where.
@@ -110,6 +111,8 @@ pub struct Config {
     pub port_mapping: bool,
     /// Whether two handshakes by bare name approve each other.
     pub mutual_by_name: bool,
+    /// The proxy to the rendezvous server.
+    pub proxy: Option<Detour>,
     /// The configured rendezvous server.
     pub rendezvous: Option<RendezvousUrl>,
     /// The server to run where none is configured, unless that is turned off.
@@ -172,6 +175,7 @@ impl Config {
                 |choice| mutual(choice),
             )? == "name",
             rendezvous: layers.parsed("rendezvous.url", up.rendezvous.clone(), file.rendezvous.url)?,
+            proxy: proxy(&mut layers, up.proxy.clone(), file.proxy)?,
             embedded: embedded(&mut layers, up, file.rendezvous.embedded),
             wireguard: file.wireguard.peers.into_iter().map(Into::into).collect(),
             services: Services {
@@ -185,6 +189,12 @@ impl Config {
         };
         Ok(Config { settings: layers.into_settings(), ..config })
     }
+}
+
+/// One configured for Pilot goes before the one that the environment has for all programs.
+fn proxy(layers: &mut Layers<'_>, flag: Option<String>, file: Option<String>) -> Result<Option<Detour>, ConfigError> {
+    let configured = layers.secret::<Proxy>("proxy", flag, file)?.map(Detour::Always);
+    Ok(configured.or_else(|| Detour::from_environment(|name| std::env::var(name).ok())))
 }
 
 fn embedded(layers: &mut Layers<'_>, up: &Up, file: file::EmbeddedTable) -> Option<Embedded> {

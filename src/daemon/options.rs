@@ -42,6 +42,9 @@ pub struct Up {
     /// Rendezvous server, pilot://KEY@HOST:PORT
     #[arg(long, env = "PILOT_RENDEZVOUS", value_name = "URL")]
     pub rendezvous: Option<String>,
+    /// HTTP proxy to the rendezvous server, http://[USER:PASSWORD@]HOST:PORT; HTTPS_PROXY is used where it is needed
+    #[arg(long, env = "PILOT_PROXY", hide_env_values = true, value_name = "URL")]
+    pub proxy: Option<String>,
     /// Join token: brings the rendezvous server, and trust with the node that made it
     #[arg(long, env = "PILOT_JOIN", hide_env_values = true, value_name = "TOKEN")]
     pub join: Option<String>,

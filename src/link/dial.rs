@@ -4,7 +4,7 @@
 //! When to try again is left to the client.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::Proxy;
 use super::error::LinkError;
 use super::tls;
 use crate::identity::RendezvousUrl;
@@ -91,6 +92,20 @@ fn says_more(error: &LinkError, than: &LinkError) -> bool {
     matches!(than, LinkError::Unreachable { .. }) || !matches!(error, LinkError::Unreachable { .. })
 }
 
+/// A stream through a proxy on which the server proved its key.
+pub async fn dial_through(
+    proxy: &Proxy,
+    url: &RendezvousUrl,
+    config: &Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, LinkError> {
+    let failed = |source| LinkError::Proxy { url: url.clone(), proxy: proxy.to_string(), source: Box::new(source) };
+    let attempt = async {
+        let stream = proxy.connect(url).await.map_err(failed)?;
+        prove(url, config.clone(), stream).await
+    };
+    timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| Err(failed(io::Error::from(io::ErrorKind::TimedOut).into())))
+}
+
 async fn secure(
     url: &RendezvousUrl,
     config: Arc<ClientConfig>,
@@ -100,13 +115,18 @@ async fn secure(
         .await
         .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
         .map_err(|source| LinkError::Unreachable { url: url.clone(), source })?;
-    let name = server_name(url, address);
-    TlsConnector::from(config).connect(name, stream).await.map_err(|error| explain(url, error))
+    prove(url, config, stream).await
 }
 
-/// The name in the handshake is for routing only: what counts is the pinned key.
-fn server_name(url: &RendezvousUrl, address: SocketAddr) -> ServerName<'static> {
-    ServerName::try_from(url.host.as_str().to_owned()).unwrap_or_else(|_| ServerName::from(address.ip()))
+/// The TLS handshake. The name in it is for routing only: what counts is the pinned key.
+async fn prove(
+    url: &RendezvousUrl,
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, LinkError> {
+    let name = ServerName::try_from(url.host.as_str().to_owned());
+    let name = name.unwrap_or_else(|_| ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)));
+    TlsConnector::from(config).connect(name, stream).await.map_err(|error| explain(url, error))
 }
 
 fn explain(url: &RendezvousUrl, error: io::Error) -> LinkError {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::ProxyError;
 use crate::identity::RendezvousUrl;
 
 /// What keeps the link to a rendezvous server down.
@@ -22,6 +23,16 @@ pub enum LinkError {
         url: RendezvousUrl,
         /// What the last address tried said.
         source: io::Error,
+    },
+    /// The proxy gives no way to the server.
+    #[error("cannot reach {url} through {proxy}: {source}")]
+    Proxy {
+        /// The server that was asked for.
+        url: RendezvousUrl,
+        /// The proxy, without credentials.
+        proxy: String,
+        /// What it said.
+        source: Box<ProxyError>,
     },
     /// Somebody answers who does not own the pinned key.
     #[error(

@@ -13,18 +13,22 @@ pub mod stream;
 
 mod accept;
 mod carried;
+mod detour;
 mod dial;
 mod error;
 mod frames;
 mod lease;
 mod pauses;
+mod proxy;
 mod reach;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use carried::{Carried, Incoming};
+pub use detour::Detour;
 pub use error::LinkError;
+pub use proxy::{Proxy, ProxyError};
 pub use reach::Reach;
 
 use std::time::Duration;

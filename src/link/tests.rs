@@ -77,7 +77,7 @@ impl Client {
         let key = identity.public_key();
         let (sender, events) = mpsc::channel(16);
         let (outgoing, messages) = mpsc::channel(16);
-        tokio::spawn(client::run(Reach::new(url, &identity).unwrap(), sender, messages));
+        tokio::spawn(client::run(Reach::new(url, &identity, None).unwrap(), sender, messages));
         Client { key, events, outgoing }
     }
 
@@ -210,7 +210,7 @@ impl Frames {
         let (take, taken) = mpsc::unbounded_channel();
         let taking = move |frame: &[u8]| take.send(frame.to_vec()).unwrap();
         let wiring = stream::Wiring { wished, outgoing: frames, events: sender, taken: taking };
-        tokio::spawn(stream::run(Reach::new(url, &identity).unwrap(), wiring));
+        tokio::spawn(stream::run(Reach::new(url, &identity, None).unwrap(), wiring));
         Frames { wishes, events, outgoing, taken, key: identity.public_key() }
     }
 

@@ -109,3 +109,21 @@ fn udp_that_is_suddenly_blocked_is_replaced_and_taken_up_again() {
     pair.a.ctl(&["wait", "--for", "direct:b", "--timeout", "60s"]);
     assert!(!talk.client.has_ended(), "the TCP connection lives");
 }
+
+#[test]
+fn where_only_a_proxy_leads_out_the_relay_is_reached_through_it() {
+    let mut pair = Pair::new([Site::Proxied, HOME]);
+    until("a reply through the proxy", Duration::from_secs(10), || pair.a.pings(&pair.b));
+    assert_eq!(pair.way(), "relayed/tls");
+
+    let proxy = pair.a.environment.remove(0).1;
+    assert!(pair.a.stop());
+    pair.a.arguments.extend(["--proxy".to_owned(), proxy.clone()]);
+    pair.a.start();
+    until("a reply through the configured proxy", Duration::from_secs(10), || pair.a.pings(&pair.b));
+    assert!(pair.a.stop());
+    *pair.a.arguments.last_mut().expect("the proxy") = proxy.replace(":3128", ":3129");
+    pair.a.start();
+    let reason = pair.a.ctl(&["info"])["rendezvous"]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("http://192.168.1.1:3129: the proxy is not reached"), "{reason}");
+}

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub prefix: Option<String>,
     pub hostname: Option<String>,
     pub log: Option<String>,
+    pub proxy: Option<String>,
     pub firewall: Option<bool>,
     pub lan_discovery: Option<bool>,
     pub relay_for_friends: Option<bool>,

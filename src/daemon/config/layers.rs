@@ -97,6 +97,24 @@ impl<'a> Layers<'a> {
             Err(error) => Err(ConfigError::Value { key, value: text, origin, message: error.to_string() }),
         }
     }
+
+    /// A setting that may hold a password: it is shown as its own text form shows it, and not at all where it is wrong.
+    pub fn secret<T: FromStr<Err: Display> + Display>(
+        &mut self,
+        key: &'static str,
+        flag: Option<String>,
+        file: Option<String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let (text, origin) = self.first(key, flag, file);
+        let parsed = text.map(|text| text.parse::<T>()).transpose().map_err(|error| ConfigError::Value {
+            key,
+            value: "(not shown)".to_owned(),
+            origin,
+            message: error.to_string(),
+        })?;
+        self.note(key, parsed.as_ref().map(T::to_string), origin);
+        Ok(parsed)
+    }
 }
 
 /// The flag that sets a key of the file.

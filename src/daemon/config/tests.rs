@@ -72,3 +72,12 @@ fn a_named_file_must_exist() {
     let up = Up { config: Some("/nonexistent/pilotd.toml".into()), ..Up::default() };
     assert!(Config::new(&up, &|_| "flag").unwrap_err().to_string().contains("/nonexistent/pilotd.toml"));
 }
+
+#[test]
+fn a_proxys_password_is_never_shown() {
+    let config = from_file("proxy = \"http://me:secret@proxy:3128\"").unwrap();
+    let shown = config.settings.iter().find(|setting| setting.key == "proxy").unwrap();
+    assert_eq!(shown.value, "http://proxy:3128");
+    let wrong = from_file("proxy = \"socks5://me:secret@proxy\"").unwrap_err().to_string();
+    assert!(wrong.contains("proxy") && !wrong.contains("secret"), "{wrong}");
+}

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use crate::daemon::Failure;
 use crate::datapath::Injector;
 use crate::identity::{Identity, RendezvousUrl};
-use crate::link::{self, Reach};
+use crate::link::{self, Detour, Reach};
 use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Wish;
 use crate::wire::rendezvous::ClientMessage;
@@ -37,12 +37,13 @@ pub struct Stream {
 }
 
 impl Links {
-    /// Starts the link to a server.
+    /// Starts the link to a server, by way of a proxy where that applies.
     ///
     /// # Errors
     /// The identity does not make a TLS configuration.
-    pub fn start(identity: &Identity, url: RendezvousUrl) -> Result<Links, Failure> {
-        let reach = Reach::new(url, identity)
+    pub fn start(identity: &Identity, url: RendezvousUrl, detour: Option<&Detour>) -> Result<Links, Failure> {
+        let detour = detour.filter(|detour| detour.applies(&url, |name| std::env::var(name).ok()));
+        let reach = Reach::new(url, identity, detour.cloned())
             .map_err(|error| Failure::new(format!("the identity cannot be used for TLS: {error}")))?;
         let (out, messages) = mpsc::channel(LINK_QUEUE);
         let (said, events) = mpsc::channel(LINK_QUEUE);

@@ -76,7 +76,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let mut ground = prepare(&config).await?;
     let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
-    let links = Links::start(&ground.state.identity, server.dial.clone())?;
+    let links = Links::start(&ground.state.identity, server.dial.clone(), config.proxy.as_ref())?;
     let (calls_in, calls) = mpsc::channel(CALL_QUEUE);
     let (changes, changed) = watch::channel(0);
     let facts = Arc::new(Facts {

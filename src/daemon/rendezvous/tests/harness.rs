@@ -40,7 +40,7 @@ impl Node {
     pub async fn log_in(url: &RendezvousUrl, identity: &Identity, hostname: &str) -> Node {
         let (sender, mut events) = mpsc::channel(64);
         let (outgoing, queue) = mpsc::channel(64);
-        let reach = link::Reach::new(url.clone(), identity).unwrap();
+        let reach = link::Reach::new(url.clone(), identity, None).unwrap();
         tokio::spawn(link::client::run(reach, sender, queue));
         let (stun, relay) = match patient(events.recv()).await.unwrap() {
             LinkEvent::Up { stun, relay } => (stun, relay[0]),
@@ -89,7 +89,7 @@ impl Stream {
         let (take, taken) = mpsc::unbounded_channel();
         let taking = move |frame: &[u8]| take.send(frame.to_vec()).unwrap();
         let wiring = link::stream::Wiring { wished, outgoing: frames, events: sender, taken: taking };
-        tokio::spawn(link::stream::run(link::Reach::new(url.clone(), identity).unwrap(), wiring));
+        tokio::spawn(link::stream::run(link::Reach::new(url.clone(), identity, None).unwrap(), wiring));
         assert!(matches!(patient(events.recv()).await, Some(LinkEvent::StreamUp)));
         Stream { outgoing, taken, _wishes: wishes, _events: events }
     }
