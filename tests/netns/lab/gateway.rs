@@ -169,6 +169,11 @@ impl Gateway {
         self.host().run("conntrack -F 2>/dev/null");
     }
 
+    /// Its conntrack table, as the kernel prints it.
+    pub fn table(&self) -> String {
+        self.host().enter(read_table)
+    }
+
     /// How many UDP flows its conntrack table holds now.
     pub fn flows(&self) -> usize {
         self.host().enter(read_flows)
@@ -189,6 +194,9 @@ pub fn peak_of_flows(gateway: &Gateway, over: &AtomicBool) -> usize {
 
 /// The UDP flows of the namespace that this thread lives in; reading the table leaves out what has expired.
 fn read_flows() -> usize {
-    let table = std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default();
-    table.lines().filter(|line| line.contains(" udp ")).count()
+    read_table().lines().filter(|line| line.contains(" udp ")).count()
+}
+
+fn read_table() -> String {
+    std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default()
 }

@@ -101,7 +101,7 @@ fn matrix(rows: Vec<Pair>, rounds: impl Fn(Feasible) -> usize) {
                 feasible.name()
             ));
         }
-        keep_logs(pair, &runs);
+        keep_traces(pair, &runs);
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
@@ -130,14 +130,14 @@ fn line(pair: Pair, runs: &[Run]) -> String {
     )
 }
 
-/// The logs of rows that failed stay in the folder that PILOT_MATRIX_LOGS names.
-fn keep_logs(pair: Pair, runs: &[Run]) {
+/// Logs and tables of rows that failed stay in the folder that PILOT_MATRIX_LOGS names.
+fn keep_traces(pair: Pair, runs: &[Run]) {
     let Ok(folder) = std::env::var("PILOT_MATRIX_LOGS") else { return };
     let failed = runs.iter().filter(|run| run.reply.is_none() || !run.in_time(pair.feasible()));
     for (nth, run) in failed.enumerate() {
-        for (side, log) in ["a", "b"].iter().zip(&run.logs) {
+        for (kind, text) in &run.traces {
             let name = pair.to_string().replace([' ', ':'], "_");
-            std::fs::write(format!("{folder}/{name}-{nth}-{side}.log"), log).expect("the folder for logs exists");
+            std::fs::write(format!("{folder}/{name}-{nth}-{kind}"), text).expect("the folder for traces exists");
         }
     }
 }

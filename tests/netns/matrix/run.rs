@@ -32,8 +32,8 @@ pub struct Run {
     pub why: [Option<String>; 2],
     /// The most UDP flows that each gateway had open at once.
     pub flows: Vec<usize>,
-    /// Both logs, for a failure.
-    pub logs: [String; 2],
+    /// Both logs and the gateways' tables by name, for a failure.
+    pub traces: Vec<(String, String)>,
 }
 
 impl Run {
@@ -125,9 +125,11 @@ fn measure(mut nodes: [Node; 2], places: &[Place; 2], feasible: Feasible) -> Run
     });
     let patience = if feasible == Feasible::No { SEARCH } else { Duration::ZERO };
     let why = [reason(a, b, patience), reason(b, a, patience)];
-    let logs = [a.read_log(), b.read_log()];
+    let logs = nodes.iter().map(|node| (format!("{}.log", node.name), node.read_log()));
+    let tables = gateways.iter().enumerate().map(|(nth, gateway)| (format!("{nth}.conntrack"), gateway.table()));
+    let traces = logs.chain(tables).collect();
     let direct = direct.map(|one| one.into_inner().expect("no panic"));
-    Run { reply: reply.into_inner().expect("no panic"), direct, why, flows, logs }
+    Run { reply: reply.into_inner().expect("no panic"), direct, why, flows, traces }
 }
 
 /// Whether nothing more can come of it.
