@@ -97,10 +97,10 @@ impl Pair {
 fn relayed_because([ours, theirs]: [Site; 2]) -> &'static str {
     if !ours.has_udp() {
         "udp_blocked"
-    } else if !theirs.has_udp() {
-        "peer_udp_blocked"
     } else if shared_families(ours, theirs) == (false, false) {
         "no_common_family"
+    } else if !theirs.has_udp() {
+        "peer_udp_blocked"
     } else {
         "symmetric_both"
     }
