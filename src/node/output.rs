@@ -1,5 +1,6 @@
 //! What the node wants done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,15 @@ pub enum Output {
     },
     /// Send this datagram from the main sockets to the LAN's group, by every interface that leads to a LAN.
     Multicast(Vec<u8>),
+    /// Send a datagram of one byte that means nothing from a spare socket: it opens our own NAT, and ends on its way.
+    Opener {
+        /// The socket.
+        socket: u16,
+        /// Where it would go.
+        to: SocketAddr,
+        /// Its hop limit.
+        hops: u8,
+    },
     /// Open so many more IPv4 sockets on ports of their own, and report them with `handle_spares`: fewer, or
     /// none, if there cannot be more.
     OpenSpares(u16),

@@ -1,6 +1,6 @@
 //! Carries out what each peer's path agent wants.
 
-use super::output::Event;
+use super::output::{Event, Output};
 use super::remote::{Ways, view};
 use super::{Node, Slot};
 use crate::punch;
@@ -31,6 +31,9 @@ impl Node {
                 punch::Output::Prepare { sockets, heavy } => self.prepare(now, slot, sockets, heavy),
                 punch::Output::Offer { via, punch } => self.send_punch(slot, via, punch, true),
                 punch::Output::Accept { via, punch } => self.send_punch(slot, via, punch, false),
+                punch::Output::Opener { socket, to, hops } => {
+                    self.outputs.push_back(Output::Opener { socket, to, hops });
+                }
                 punch::Output::Release => self.release(slot),
             }
         }

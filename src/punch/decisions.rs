@@ -13,7 +13,7 @@ use crate::wire::Path;
 use crate::wire::control::Punch;
 
 /// Probes and answers that wait to be polled; more are dropped, as a network would.
-pub(super) const MAX_OUTPUTS: usize = 128;
+pub(super) const MAX_OUTPUTS: usize = 320;
 /// A direct path replaces another only if its round trip is shorter by more than both of these.
 const FASTER_BY: Duration = Duration::from_millis(5);
 const FASTER_BY_PERCENT: u32 = 20;
@@ -136,6 +136,7 @@ impl Agent {
             (Some(Step::Offer(punch)), Some(via)) => self.push(Output::Offer { via, punch }),
             (Some(Step::Accept(punch)), Some(via)) => self.push(Output::Accept { via, punch }),
             (Some(Step::Shot { via, id }), _) => self.push(Output::Probe { via, id }),
+            (Some(Step::Opener { socket, to, hops }), _) => self.push(Output::Opener { socket, to, hops }),
             (Some(Step::Release), _) => {
                 self.paths.forget_failed_spares();
                 self.push(Output::Release);

@@ -43,6 +43,8 @@ pub use remote::{Origin, PathReport, PathState};
 pub use tactic::Tactic;
 pub use why::{Circumstances, Reason};
 
+use std::net::SocketAddr;
+
 use crate::wire::control::Punch;
 use crate::wire::{Mtu, Path};
 
@@ -122,6 +124,15 @@ pub enum Output {
         via: Path,
         /// Which attempt, and our end of it.
         punch: Punch,
+    },
+    /// Send a datagram that means nothing from a spare socket, and let it end after so many hops.
+    Opener {
+        /// The socket.
+        socket: u16,
+        /// Where it would go.
+        to: SocketAddr,
+        /// Its hop limit.
+        hops: u8,
     },
     /// Close the spare sockets that [`Agent::uses`] does not name.
     Release,

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Fresh sockets, because a mapping that was spoilt or used before stays so for a while. The side whose gateway gives
-//! away the port of a datagram that comes too early sends first; where both are so, both aim at the same moment. Which
-//! ports are aimed at is the [`Tactic`]'s. What arrives is an ordinary probe on a path not known before, and proves it in
-//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,050 entries; a heavy one is made only
+//! away the port of a datagram that comes too early sends first. Where both are so, or the other side cannot be first,
+//! *openers* go out before: datagrams whose hop limit lets them pass our own gateway and ends them before the other.
+//! Which ports are aimed at is the [`Tactic`]'s. What arrives is an ordinary probe on a path not known before, and proves it in
+//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,350 entries; a heavy one is made only
 //! while there is something to carry, and never sooner than such entries live.
 
 use std::net::SocketAddr;
@@ -26,13 +27,15 @@ use crate::wire::nat::Ports;
 use crate::wire::{Nat, Path};
 
 /// Ports tried at random in one attempt.
-const TRIES: usize = 1_050;
+const TRIES: usize = 1_350;
 /// Between two volleys of a heavy attempt, and random tries in each: 1,000 a second.
 const PACE: Duration = Duration::from_millis(10);
 const PER_VOLLEY: usize = 10;
 /// Sockets that open their mappings in one volley: they should all be there when the tries begin.
 const CROWDED: usize = 64;
-/// What that takes.
+/// How long a crowd that waits to be found does so.
+const CROWD_PATIENCE: Duration = Duration::from_secs(4);
+/// What opening takes.
 const OPENING: Duration = Duration::from_millis(60);
 /// When known targets are aimed at again, in milliseconds since the first time.
 const REPEATS: [u64; 9] = [0, 30, 80, 160, 320, 640, 1_000, 1_600, 2_400];
@@ -50,6 +53,8 @@ const WHOLE_ROUND: Duration = Duration::from_secs(7);
 const STUDY: Duration = Duration::from_secs(2);
 /// Where the pauses begin for those who should not need this.
 const UNLIKELY: usize = 3;
+/// Hop limits of openers: one NAT of our own to pass, two or three, by turns of attempts.
+const OPENERS: [u8; 3] = [2, 3, 4];
 /// The least time between two heavy attempts: an entry that nothing answers lives 30 s on Linux.
 const COOLING: Duration = Duration::from_secs(36);
 /// The round trip of a relayed path that was not measured.
@@ -85,6 +90,8 @@ pub(super) enum Step {
     Accept(Punch),
     /// Send a probe that is not waited for.
     Shot { via: Path, id: u64 },
+    /// Send a datagram that dies on its way, to open our own NAT.
+    Opener { socket: u16, to: SocketAddr, hops: u8 },
     /// The sockets are not needed any more, but for those of paths that work.
     Release,
 }
@@ -109,6 +116,8 @@ struct Fire {
     start: Instant,
     due: Instant,
     aim: Aim,
+    /// The hop limit of the openers that go out first.
+    opener: Option<u8>,
     /// Volleys so far.
     done: usize,
     heavy: bool,
@@ -179,8 +188,7 @@ impl Together {
                 Some(Step::Offer(Punch { attempt, endpoint }))
             }
             Some(offer) => {
-                let delay = self.delay(between);
-                self.fire(now, now + delay, between, sockets, offer.endpoint);
+                self.fire(now, self.delay(between), between, sockets, offer.endpoint);
                 Some(Step::Accept(Punch { attempt: offer.attempt, endpoint }))
             }
         }
@@ -208,8 +216,8 @@ impl Together {
         if *attempt == accept.attempt {
             let sockets = sockets.clone();
             let tries = between.tactic().is_heavy() && !between.ours.is_symmetric();
-            let delay = if tries { OPENING } else { Duration::ZERO };
-            self.fire(now, now + delay, between, &sockets, accept.endpoint);
+            let delay = if tries || opens_first(between) { OPENING } else { Duration::ZERO };
+            self.fire(now, delay, between, &sockets, accept.endpoint);
         }
     }
 
@@ -254,21 +262,24 @@ impl Together {
         let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
         match (is_poisonable(between.ours), is_poisonable(between.theirs)) {
             // The leader sends when it has the acceptance; ours comes after that.
-            (false, true) => rtt,
-            // Both at the moment at which the acceptance arrives.
-            (true, true) => rtt / 2,
+            (false, true) if !between.ours.is_symmetric() => rtt,
+            // The openers of both are out by then.
+            _ if opens_first(between) => rtt + OPENING,
             _ if between.tactic().is_heavy() && !between.ours.is_symmetric() => rtt + OPENING,
             _ => Duration::ZERO,
         }
     }
 
-    fn fire(&mut self, now: Instant, start: Instant, between: &Between, sockets: &[u16], endpoint: SocketAddr) {
+    fn fire(&mut self, now: Instant, delay: Duration, between: &Between, sockets: &[u16], endpoint: SocketAddr) {
         let tactic = between.tactic();
+        let start = now + delay;
         let aim = Aim::new(tactic, between.ours, between.theirs, sockets, endpoint);
         if tactic.is_heavy() {
             self.last_heavy = Some(now);
         }
-        self.state = State::Firing(Fire { start, due: start, aim, done: 0, heavy: tactic.is_heavy() });
+        let opener = OPENERS.get(self.attempts % OPENERS.len()).copied().filter(|_| opens_first(between));
+        let due = if opener.is_some() { now } else { start };
+        self.state = State::Firing(Fire { start, due, aim, opener, done: 0, heavy: tactic.is_heavy() });
     }
 
     fn give_up(&mut self, now: Instant, between: &Between) -> Step {
@@ -290,11 +301,21 @@ impl Together {
     }
 }
 
+/// Whether what we send must not arrive before the other side has sent, and neither can wait for the other.
+fn opens_first(between: &Between) -> bool {
+    let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
+    is_poisonable(between.theirs) && (is_poisonable(between.ours) || between.ours.is_symmetric())
+}
+
 impl Fire {
     /// The shots that are due; false when all were fired and the answers had their time.
     fn shoot(&mut self, now: Instant, rng: &mut ChaCha8Rng, out: &mut Vec<Step>) -> bool {
         if self.done >= self.volleys() {
             return false;
+        }
+        if let Some(hops) = self.opener.take() {
+            self.open(now, hops, out);
+            return true;
         }
         let targets = self.volley(rng);
         out.extend(
@@ -307,6 +328,17 @@ impl Fire {
             _ => now + PACE,
         };
         true
+    }
+
+    /// Opens our own NAT towards all targets. A crowd sends nothing more: each of its sockets waits to be found.
+    fn open(&mut self, now: Instant, hops: u8, out: &mut Vec<Step>) {
+        if let Aim::Known(targets) = &self.aim {
+            out.extend(targets.iter().map(|(socket, to)| Step::Opener { socket: *socket, to: *to, hops }));
+        }
+        if self.heavy {
+            self.done = self.volleys();
+        }
+        self.due = if self.heavy { now + CROWD_PATIENCE } else { self.start };
     }
 
     fn volleys(&self) -> usize {
@@ -362,6 +394,7 @@ mod tests {
         between: Between,
         endpoint: SocketAddr,
         shots: Vec<(Duration, Path)>,
+        openers: Vec<(Duration, SocketAddr, u8)>,
         released: usize,
     }
 
@@ -371,6 +404,7 @@ mod tests {
             between: Between { ours, theirs, rtt: Some(RTT) },
             endpoint: at(last, 40_000),
             shots: Vec::new(),
+            openers: Vec::new(),
             released: 0,
         };
         [side(true, leader, other, 1), side(false, other, leader, 2)]
@@ -401,6 +435,7 @@ mod tests {
                             steps.extend(side.together.prepared(now, &side.between, &sockets, side.endpoint));
                         }
                         Step::Shot { via, .. } => side.shots.push((now - start, via)),
+                        Step::Opener { to, hops, .. } => side.openers.push((now - start, to, hops)),
                         Step::Release => side.released += 1,
                         told => messages.push((now + RTT / 2, 1 - index, told)),
                     }
@@ -424,10 +459,33 @@ mod tests {
     }
 
     #[test]
-    fn where_both_are_spoilt_both_send_at_the_same_moment() {
+    fn where_both_are_spoilt_openers_of_both_go_out_before_anything_arrives() {
         let mut sides = pair(poisonable(), poisonable());
         play(&mut sides, Instant::now(), true, Duration::from_secs(1));
-        assert!(first(&sides[0]).abs_diff(first(&sides[1])) <= Duration::from_millis(1));
+        for (one, other) in [(0, 1), (1, 0)] {
+            let (opened, _, hops) = sides[one].openers[0];
+            assert!(first(&sides[other]) + RTT / 2 > opened, "nothing arrives before the opener");
+            assert_eq!(hops, 2);
+        }
+    }
+
+    #[test]
+    fn a_crowd_only_opens_towards_a_side_that_is_spoilt_by_early_datagrams() {
+        for (leader, other, crowd) in [(random(), poisonable(), 0), (poisonable(), random(), 1)] {
+            let mut sides = pair(leader, other);
+            play(&mut sides, Instant::now(), true, Duration::from_secs(5));
+            assert_eq!((sides[crowd].openers.len(), sides[crowd].shots.len()), (256, 0));
+            let last = sides[crowd].openers.last().expect("an opener").0;
+            assert!(first(&sides[1 - crowd]) >= last);
+        }
+    }
+
+    #[test]
+    fn openers_reach_further_from_attempt_to_attempt() {
+        let mut sides = pair(poisonable(), poisonable());
+        play(&mut sides, Instant::now(), true, Duration::from_secs(20));
+        let hops: std::collections::BTreeSet<u8> = sides[0].openers.iter().map(|(_, _, hops)| *hops).collect();
+        assert_eq!(hops.into_iter().collect::<Vec<_>>(), OPENERS);
     }
 
     #[test]
@@ -441,7 +499,7 @@ mod tests {
             let last = opened.last().expect("a shot").0;
             let tries = &sides[1 - crowd].shots;
             assert!(first(&sides[1 - crowd]) >= last, "{last:?}");
-            assert_eq!(tries.len(), 1_050);
+            assert_eq!(tries.len(), TRIES);
             assert!(tries.iter().all(|(_, via)| via.first_hop().ip() == sides[crowd].endpoint.ip()));
             assert!(tries.last().expect("a shot").0 < Duration::from_secs(3));
             assert!(sides.iter().all(|side| side.released == 1));

@@ -22,6 +22,12 @@ use std::{
 /// Room for bursts, in bytes: at the system's default of 208 KiB a fast sender loses datagrams.
 const BUFFER: usize = 4 << 20;
 
+/// What openers say: nothing that anybody takes for a datagram of ours.
+const OPENER: [u8; 1] = [0];
+
+/// The hop limit of everything else.
+const HOPS: u32 = 64;
+
 /// So many random ports are tried for one that is free in both families.
 const ATTEMPTS: u32 = 16;
 
@@ -83,6 +89,17 @@ impl Sockets {
             opened.push((number, port));
         }
         opened
+    }
+
+    /// Sends a byte from a spare socket that ends after so many hops.
+    pub fn send_opener(&self, socket: u16, to: SocketAddr, hops: u8) {
+        if let Some(socket) = self.spares.get(socket)
+            && socket.set_ttl(hops.into()).is_ok()
+        {
+            // What is lost here is lost on the way anyway.
+            let _ = socket.send_to(&OPENER, to);
+            let _ = socket.set_ttl(HOPS);
+        }
     }
 
     /// Closes spare sockets; numbers that are closed already do no harm.

@@ -342,6 +342,7 @@ impl World {
             match output {
                 Output::Transmit { hop: Hop::Stream(_), .. }
                 | Output::Stream(_)
+                | Output::Opener { .. }
                 | Output::OpenSpares(_)
                 | Output::CloseSpares(_) => {}
                 Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {

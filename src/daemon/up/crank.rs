@@ -156,6 +156,7 @@ impl Crank {
                 Output::Transmit { hop: Hop::Stream(stream), payload } => self.streams.send(stream, &payload),
                 Output::Stream(wish) => drop(self.wishes.send_replace(wish)),
                 Output::Multicast(beacon) => self.lan.send(&self.sockets, &beacon),
+                Output::Opener { socket, to, hops } => self.sockets.send_opener(socket, to, hops),
                 Output::OpenSpares(count) => {
                     let opened = self.sockets.open_spares(count);
                     self.node.handle_spares(now(), &opened);

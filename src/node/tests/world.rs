@@ -387,6 +387,7 @@ impl World {
             match host.node.poll_output(self.now) {
                 Output::Transmit { hop: Hop::Stream(_), .. }
                 | Output::Stream(_)
+                | Output::Opener { .. }
                 | Output::OpenSpares(_)
                 | Output::CloseSpares(_) => {}
                 Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {

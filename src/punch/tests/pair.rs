@@ -203,7 +203,7 @@ impl Pair {
                     }
                     Output::Introduce { via } => self.send(side, via, Message::Introduction),
                     Output::Prepare { .. } => self.agents[side].unprepared(self.now),
-                    Output::Offer { .. } | Output::Accept { .. } | Output::Release => {}
+                    Output::Opener { .. } | Output::Offer { .. } | Output::Accept { .. } | Output::Release => {}
                     Output::MtuProbe { via, id, size } => self.send(side, via, Message::MtuProbe(id, size)),
                     Output::MtuAnswer { via, id, size } => self.send(side, via, Message::MtuAnswer(id, size)),
                     Output::Chosen(_) | Output::Mtu(_) => {}

@@ -16,7 +16,7 @@ use crate::wire::nat::Mapping;
 use crate::wire::stun::{self, Transaction};
 
 /// Between the starts of two rounds.
-const ROUND: Duration = Duration::from_secs(25);
+const ROUND: Duration = Duration::from_secs(120);
 /// Between the requests of a round to one port that does not answer.
 const RETRIES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 /// The most ports that are asked: two of each of four addresses.

@@ -53,9 +53,16 @@ impl Lab {
 impl Rendezvous {
     fn command(&self) -> Command {
         let mut command = self.host.command(program("pilotd"));
-        command.args(["rendezvous", "--listen", "0.0.0.0:9000", "--advertise", &self.host.ip]);
+        command.args(["rendezvous", "--advertise", &self.host.ip]);
         for address in &self.more {
             command.args(["--advertise", address]);
+        }
+        // A server of several addresses answers from each, and names the others.
+        match self.more.is_empty() {
+            true => drop(command.args(["--listen", "0.0.0.0:9000"])),
+            false => std::iter::once(&self.host.ip).chain(&self.more).for_each(|address| {
+                command.args(["--listen", &format!("{address}:9000")]);
+            }),
         }
         if let Some(ipv6) = &self.host.ipv6 {
             command.args(["--listen", "[::]:9000", "--advertise", ipv6]);
