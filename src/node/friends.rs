@@ -13,6 +13,7 @@ use crate::peer::{Arrival, Inbound};
 use crate::rendezvous::bucket::{Bucket, Rate};
 use crate::wire::control::Control;
 use crate::wire::introduction::{Introduction, MAX_FRIENDS, friend_tag};
+use crate::wire::mtu::BASE;
 use crate::wire::packet::Packet;
 use crate::wire::{Candidate, CandidateKind, Datagram, Drop, Now, Path, classify};
 
@@ -96,23 +97,32 @@ impl Node {
     }
 
     /// Seals a packet for a peer that is reached through a friend, and sends it; false where it is not.
-    pub(super) fn packet_by_friend(&mut self, packet: &[u8]) -> bool {
-        let Some((path, len)) = self.seal_for_friend(packet) else {
+    pub(super) fn packet_by_friend(&mut self, now: Now, packet: &[u8]) -> bool {
+        let Some((slot, path)) = self.friend_path(packet) else {
             return false;
         };
+        let mtu = self.remotes.get(slot).map_or(BASE, |remote| remote.mtu().inner);
+        if packet.len() > usize::from(mtu) {
+            self.refuse(now, packet, mtu);
+            return true;
+        }
+        let Some(tunnel) = self.remotes.get(slot).and_then(|remote| remote.tunnel.clone()) else {
+            return false;
+        };
+        let Some(len) = tunnel.seal(packet, &mut self.buffer) else {
+            return false;
+        };
+        tunnel.traffic().count_sent(packet.len());
         self.send_buffer(path, len);
         true
     }
 
-    fn seal_for_friend(&mut self, packet: &[u8]) -> Option<(Path, usize)> {
+    /// The path of the peer that a packet of ours is for, where that is one by a friend.
+    fn friend_path(&self, packet: &[u8]) -> Option<(Slot, Path)> {
         let destination = Packet::parse(packet).ok()?.destination();
         let slot = self.remotes.of_id(self.me.node_at(destination)?)?;
-        let remote = self.remotes.get(slot)?;
-        let path = remote.path().filter(|path| path.is_by_friend())?;
-        let tunnel = remote.tunnel.as_ref()?;
-        let len = tunnel.seal(packet, &mut self.buffer)?;
-        tunnel.traffic().count_sent(packet.len());
-        Some((path, len))
+        let path = self.remotes.get(slot)?.path()?;
+        path.is_by_friend().then_some((slot, path))
     }
 
     /// Passes on what one friend sends to another, if we volunteer.

@@ -18,7 +18,7 @@ impl Node {
                 let payload = self.buffer.get(range).unwrap_or_default().to_vec();
                 self.transmit(hop, payload);
             }
-            Outbound::Slow(_) if self.packet_by_friend(&packet) => {}
+            Outbound::Slow(_) if self.packet_by_friend(now, &packet) => {}
             Outbound::Slow(_) => {
                 let result = self.hold(now, &packet);
                 self.counted(result);

@@ -41,8 +41,12 @@ impl Mtu {
 
 /// The largest inner packet that fits an Ethernet frame on this path, at most `ceiling`.
 ///
-/// Through a relay the second leg is another node's affair: it is taken to be like the first.
+/// Through a relay the second leg is another node's affair: it is taken to be like the first. A friend passes on what
+/// IPv6 needs, and no more: it has to fit into two tunnels, one in the other.
 pub fn largest(path: Path, ceiling: u16) -> u16 {
+    if path.is_by_friend() {
+        return BASE;
+    }
     let ip = if path.first_hop().ip().to_canonical().is_ipv4() { IPV4 } else { IPV6 };
     let relay = if path.is_direct() { 0 } else { RELAY_HEADER };
     ceiling.min(ETHERNET - ip - UDP - relay - TUNNEL_OVERHEAD)
@@ -72,6 +76,12 @@ mod tests {
 
     fn relayed(text: &str) -> Path {
         Path::Relayed(RelayAddress { server: text.parse().unwrap(), allocation: Allocation(1) })
+    }
+
+    #[test]
+    fn a_friend_passes_on_the_least_of_ipv6_and_no_more() {
+        let node = crate::identity::NodeId::from_u64(1).unwrap();
+        assert_eq!(largest(Path::Friend { friend: node, node }, CEILING), BASE);
     }
 
     #[test]

@@ -61,6 +61,25 @@ fn a_friend_carries_on_when_the_server_is_gone() {
 }
 
 #[test]
+fn what_is_too_large_for_a_friend_is_refused_with_what_would_fit() {
+    let mut world = common_friend(true);
+    lose_the_server(&mut world);
+    assert!(talk(&mut world, SECOND * 15));
+    world.hosts.iter_mut().for_each(|host| host.packets.clear());
+    let mut packet = world.packet(0, 1, &[]);
+    packet.resize(1400, 0);
+    let [high, low] = (1400u16 - 40).to_be_bytes();
+    (packet[4], packet[5]) = (high, low);
+    world.hosts[0].node.handle_packet(world.now, &packet);
+    world.drain(0);
+    world.run(SECOND);
+    assert_eq!(world.hosts[1].packets.len(), 0);
+    let refusal = world.hosts[0].packets.last().unwrap();
+    // ICMPv6 type 2, Packet Too Big, with the MTU (RFC 4443, section 3.2).
+    assert_eq!((refusal[6], refusal[40], &refusal[44..48]), (58, 2, 1280u32.to_be_bytes().as_slice()));
+}
+
+#[test]
 fn the_server_is_used_again_when_it_comes_back() {
     let mut world = common_friend(true);
     lose_the_server(&mut world);
