@@ -117,7 +117,7 @@ fn the_binding_moves_back_when_udp_passes_again() {
     let mut net = Net::new(false, true);
     net.run(5 * SECOND);
     net.udp = true;
-    net.run(30 * SECOND);
+    net.run(90 * SECOND);
     assert_eq!(net.via(), UDP());
     assert!(!net.wish.is_open);
 }
