@@ -36,8 +36,11 @@ fn send(parts: &Parts, table: &PeerTable, packet: &mut [u8], sealed: &mut [u8], 
     match table.outbound(packet, sealed) {
         Outbound::Send { hop: Hop::Udp { socket, to }, range } => {
             let datagram = sealed.get(range).unwrap_or_default();
-            if parts.sockets.send_to(socket, to, datagram) == Sent::TooBig {
-                parts.hand_over(Slow::TooBig(Hop::Udp { socket, to }, inner_len(datagram)));
+            let hop = Hop::Udp { socket, to };
+            match parts.sockets.send_to(socket, to, datagram) {
+                Sent::TooBig => parts.hand_over(Slow::TooBig(hop, inner_len(datagram))),
+                Sent::Refused => refusals.tell(parts, hop),
+                Sent::Out | Sent::Lost => {}
             }
         }
         Outbound::Send { hop: Hop::Stream(stream), range } => {

@@ -1,22 +1,27 @@
-//! Tells our own programs that a packet is too large for its path.
+//! Tells our own programs that a packet is too large for its path, and the node that the kernel refuses a hop.
 
-use super::Parts;
-use crate::wire::{Drop, too_big::too_big};
+use super::{Parts, Slow};
+use crate::wire::{Drop, Hop, too_big::too_big};
 use std::time::{Duration, Instant};
 
 /// So many messages at once, and one more each [`PAUSE`]: a program needs one, and a burst of packets is one news.
 const BURST: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Between two words to the node about hops that the kernel refuses.
+const TELLING: Duration = Duration::from_millis(100);
+
 /// How often we may still say it (RFC 4443, section 2.4, f).
 pub struct Refusals {
     left: u32,
     filled: Instant,
+    /// When the node was last told of a hop by which the kernel sends nothing.
+    told: Option<Instant>,
 }
 
 impl Refusals {
     pub fn new(now: Instant) -> Refusals {
-        Refusals { left: BURST, filled: now }
+        Refusals { left: BURST, filled: now, told: None }
     }
 
     /// Refuses a packet and says so.
@@ -29,6 +34,15 @@ impl Refusals {
             && parts.device.write(&message).is_err()
         {
             parts.drops.count(Drop::TunFailed);
+        }
+    }
+
+    /// The kernel refuses to send by this hop: the node should know, a few times a second.
+    pub fn tell(&mut self, parts: &Parts, hop: Hop) {
+        let now = Instant::now();
+        if self.told.is_none_or(|told| told + TELLING <= now) {
+            self.told = Some(now);
+            parts.hand_over(Slow::Refused(hop));
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Slow {
     Frame(u8, Vec<u8>),
     /// A control packet, opened, and how it came.
     Control(Arrival, Vec<u8>),
+    /// The kernel refuses to send by this hop; told a few times a second.
+    Refused(Hop),
     /// Something authenticated came that is news: on another path, or the first of a session.
     Heard(Arrival),
     /// The system refused to send a datagram this way: its inner packet of so many bytes is larger than the link allows.

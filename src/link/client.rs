@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,20 +26,33 @@ const OPENING: Duration = Duration::from_secs(5);
 /// Messages between the caller's channel and HTTP/2.
 const QUEUE: usize = 16;
 
-/// Keeps the link up until `events` is closed or all senders of `outgoing` are dropped; then returns.
-pub async fn run(reach: Arc<Reach>, events: mpsc::Sender<LinkEvent>, mut outgoing: mpsc::Receiver<ClientMessage>) {
+/// Keeps the link up until `events` is closed or all senders of `outgoing` are dropped; then returns. `redial` ends the
+/// connection, or the pause, and another is made at once: this machine is in another network, where the former one leads
+/// nowhere and would be missed for many seconds.
+pub async fn run(
+    reach: Arc<Reach>,
+    events: mpsc::Sender<LinkEvent>,
+    mut outgoing: mpsc::Receiver<ClientMessage>,
+    redial: Arc<Notify>,
+) {
     let link = Link { reach };
     let mut pauses = Pauses::new();
     loop {
         let started = Instant::now();
-        let Err(error) = link.live(&events, &mut outgoing).await else {
-            return;
+        let ended = tokio::select! {
+            ended = link.live(&events, &mut outgoing) => ended.map_err(|error| error.to_string()),
+            () = redial.notified() => {
+                pauses = Pauses::new();
+                Err("this machine is in another network".to_owned())
+            }
         };
-        if events.send(LinkEvent::Down { reason: error.to_string() }).await.is_err() {
+        let Err(reason) = ended else { return };
+        if events.send(LinkEvent::Down { reason }).await.is_err() {
             return;
         }
         tokio::select! {
             () = sleep(pauses.after(started)) => {}
+            () = redial.notified() => pauses = Pauses::new(),
             () = events.closed() => return,
         }
     }

@@ -77,7 +77,12 @@ impl Client {
         let key = identity.public_key();
         let (sender, events) = mpsc::channel(16);
         let (outgoing, messages) = mpsc::channel(16);
-        tokio::spawn(client::run(Reach::new(url, &identity, None).unwrap(), sender, messages));
+        tokio::spawn(client::run(
+            Reach::new(url, &identity, None).unwrap(),
+            sender,
+            messages,
+            std::sync::Arc::default(),
+        ));
         Client { key, events, outgoing }
     }
 

@@ -15,7 +15,7 @@ const YIELD: Duration = Duration::from_secs(1);
 const PACE: usize = 64;
 const PACE_PAUSE: Duration = Duration::from_millis(100);
 /// Candidates that change together are told together.
-const SETTLE: Duration = Duration::from_millis(250);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// How an introduction came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,9 @@ impl Node {
         }
         self.friends.is_stale |= std::mem::replace(&mut remote.relays, introduction.relays) != introduction.relays;
         self.update_way(now, slot);
+        if let Heard::Inside(via) = heard {
+            self.with_agent(slot, |agent| agent.introduced_by(now, via));
+        }
         self.drive(now, slot);
         if !matches!(heard, Heard::Inside(_)) {
             self.respond(now, slot, key, introduction.answer, heard);
@@ -166,30 +169,11 @@ impl Node {
         self.timers.announce_at = Some(now.monotonic + SETTLE);
     }
 
-    /// Our own addresses changed.
-    pub(super) fn network_changed(&mut self, now: Now) {
-        self.candidates_changed(now);
-        for slot in self.remotes.slots() {
-            if let Some(remote) = self.remotes.get_mut(slot)
-                && let super::remote::Ways::Agent(agent) = &mut remote.ways
-            {
-                agent.network_changed(now);
-            }
-            self.drive(now, slot);
-        }
-        self.lan.network_changed(now.monotonic);
-        self.client.network_changed(now);
-        self.drain_client(now);
-    }
-
-    /// Tells the candidates that changed a moment ago.
+    /// Tells the candidates that changed a moment ago: by the path in use, and over the relay where that is another.
     pub(super) fn announce(&mut self, now: Now) {
-        let connected: Vec<(Slot, Path)> = self
-            .remotes
-            .iter()
-            .filter(|(_, remote)| remote.key.is_some())
-            .filter_map(|(slot, remote)| Some((slot, remote.path()?)))
-            .collect();
+        let identified = self.remotes.iter().filter(|(_, remote)| remote.key.is_some());
+        let connected: Vec<(Slot, Path)> =
+            identified.flat_map(|(slot, remote)| remote.sure_paths().map(move |path| (slot, path))).collect();
         for (slot, path) in connected {
             self.introduce_inside(slot, path);
         }

@@ -87,15 +87,16 @@ impl Me {
         }
     }
 
-    /// Takes our addresses in order of rank; whether they are others than before.
-    pub fn set_hosts(&mut self, ips: &[IpAddr], port_v4: u16, port_v6: u16) -> bool {
+    /// Takes our addresses in order of rank; if they are others than before, the families of which some are gone.
+    pub fn set_hosts(&mut self, ips: &[IpAddr], port_v4: u16, port_v6: u16) -> Option<Families> {
         let port = |ip: &IpAddr| if ip.is_ipv4() { port_v4 } else { port_v6 };
         let endpoints = ips.iter().map(|ip| SocketAddr::new(*ip, port(ip)));
         let usable = endpoints.filter(|endpoint| endpoint.port() != 0);
         let hosts: Vec<SocketAddr> = usable.take(MAX_HOSTS).collect();
-        let changed = hosts != self.hosts;
-        self.hosts = hosts;
-        changed
+        let former = std::mem::replace(&mut self.hosts, hosts);
+        let mut gone = former.iter().filter(|host| !self.hosts.contains(host));
+        let lost = Families { v4: gone.clone().any(SocketAddr::is_ipv4), v6: gone.any(SocketAddr::is_ipv6) };
+        (former != self.hosts).then_some(lost)
     }
 
     /// Takes what the client found out about our NAT; none where we are seen as we are.

@@ -21,6 +21,7 @@
 //! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
 //! | `commands`, `decisions`, `views`, `why`, `ping` | what the user asks and decides |
+//! | `roaming` | what a move, a sleep and trouble on the way lead to |
 //! | `timers`, `publish` | when; what the datapath may know |
 
 mod arrivals;
@@ -46,6 +47,7 @@ mod ping;
 mod publish;
 mod punching;
 mod remote;
+mod roaming;
 mod settings;
 mod sizes;
 mod spares;
@@ -115,6 +117,10 @@ pub struct Node {
     joining: BTreeMap<Nonce, PublicKey>,
     derivations: Derivations,
     strangers: Bucket,
+    /// How often we look for ourselves because a peer is silent.
+    doubts: Bucket,
+    /// How often a refusal of the kernel is looked at.
+    refused: Bucket,
     open: BTreeMap<CommandId, Open>,
     timers: Timers,
     spares: Spares,
@@ -157,6 +163,8 @@ impl Node {
             joining: BTreeMap::new(),
             derivations: Derivations::default(),
             strangers: Bucket::new(32, Duration::from_secs(1)),
+            doubts: Bucket::new(2, Duration::from_secs(1)),
+            refused: Bucket::new(8, Duration::from_millis(100)),
             open: BTreeMap::new(),
             timers: Timers::new(now.monotonic),
             spares: Spares::default(),
@@ -194,8 +202,8 @@ impl Node {
 
     /// Takes our usable addresses, best first, and the ports of our sockets (0: no such socket).
     pub fn handle_local_addresses(&mut self, now: Now, ips: &[IpAddr], port_v4: u16, port_v6: u16) {
-        if self.me.set_hosts(ips, port_v4, port_v6) {
-            self.network_changed(now);
+        if let Some(lost) = self.me.set_hosts(ips, port_v4, port_v6) {
+            self.moved(now, lost);
         }
     }
 

@@ -45,6 +45,8 @@ pub enum Output {
     Stream(Wish),
     /// Give this message to the rendezvous link.
     Link(ClientMessage),
+    /// Leave the connections to the rendezvous as they are and make others at once: they lead nowhere any more.
+    Redial,
     /// Derive this key's node ID off the machine, and report it with `handle_derived`. One at a time.
     Derive(PublicKey),
     /// Make this durable before any later output is carried out.

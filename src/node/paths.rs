@@ -14,7 +14,6 @@ impl Node {
             match output {
                 punch::Output::Probe { via, id } => {
                     self.send_control(slot, via, &Control::Probe { id });
-                    self.doubt_relay(now, slot, via);
                 }
                 punch::Output::Answer { via, id, observed } => {
                     self.send_control(slot, via, &Control::ProbeAnswer { id, observed });
@@ -35,6 +34,7 @@ impl Node {
                     self.outputs.push_back(Output::Opener { socket, to, hops });
                 }
                 punch::Output::Release => self.release(slot),
+                punch::Output::Doubt => self.doubt(now),
             }
         }
     }
@@ -43,19 +43,6 @@ impl Node {
         match &mut self.remotes.get_mut(slot)?.ways {
             Ways::Agent(agent) => agent.poll_output(),
             Ways::Fixed(_) => None,
-        }
-    }
-
-    /// A check of the path in use goes on unanswered: whether that is the peer, or the whole network, the relay knows.
-    fn doubt_relay(&mut self, now: Now, slot: Slot, via: Path) {
-        let remote = self.remotes.get(slot);
-        let is_doubtful = remote.is_some_and(|remote| match &remote.ways {
-            Ways::Agent(agent) => agent.chosen() == Some(via) && agent.is_doubtful(),
-            Ways::Fixed(_) => false,
-        });
-        if is_doubtful {
-            self.client.doubt_relay(now);
-            self.drain_client(now);
         }
     }
 

@@ -132,7 +132,7 @@ impl Node {
         self.drive(now, slot);
     }
 
-    fn with_agent(&mut self, slot: Slot, act: impl FnOnce(&mut Agent)) {
+    pub(super) fn with_agent(&mut self, slot: Slot, act: impl FnOnce(&mut Agent)) {
         if let Some(Ways::Agent(agent)) = self.remotes.get_mut(slot).map(|remote| &mut remote.ways) {
             act(agent);
         }

@@ -62,12 +62,14 @@ pub(super) enum Ways {
     Fixed(Option<Path>),
 }
 
-/// The tunnel's counters at the last sweep.
+/// The tunnel's counters at the last sample, and when that was.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
     sent: u64,
     large: u64,
     heard: u64,
+    data: u64,
+    at: Option<Now>,
 }
 
 impl Remote {
@@ -80,22 +82,38 @@ impl Remote {
         path.filter(|_| self.is_up)
     }
 
+    /// The ways by which a word arrives if any does: the path in use, and the relayed one.
+    pub fn sure_paths(&self) -> impl Iterator<Item = Path> + use<> {
+        let chosen = self.path();
+        let relay = match &self.ways {
+            Ways::Agent(agent) => agent.relay(),
+            Ways::Fixed(_) => None,
+        };
+        chosen.into_iter().chain(relay.filter(|relay| chosen.is_some() && chosen != Some(*relay)))
+    }
+
     /// Whether its tunnel could seal a packet now.
     pub fn has_session(&self) -> bool {
         let tunnel = self.tunnel.as_ref();
         tunnel.is_some_and(|tunnel| tunnel.has_session())
     }
 
-    /// Tells the agent what went through the tunnel since the last sample.
-    pub fn sample(&mut self, now: Now) {
+    /// Tells the agent what went through the tunnel since the last sample; whether any of it was data.
+    pub fn sample(&mut self, now: Now) -> bool {
         let (Some(tunnel), Ways::Agent(agent)) = (&self.tunnel, &mut self.ways) else {
-            return;
+            return false;
         };
         let counts = tunnel.traffic().sample();
-        let latest = Seen { sent: counts.sent_packets, large: counts.sent_large, heard: counts.heard_on_path };
+        let latest = Seen {
+            sent: counts.sent_packets,
+            large: counts.sent_large,
+            heard: counts.heard_on_path,
+            data: counts.data_on_path,
+            at: Some(now),
+        };
         let seen = std::mem::replace(&mut self.seen, latest);
         if counts.sent_packets != seen.sent {
-            agent.sent(now);
+            agent.sent(seen.at.unwrap_or(now));
         }
         if counts.sent_large != seen.large {
             agent.sent_large(now);
@@ -103,6 +121,10 @@ impl Remote {
         if let Some(path) = agent.chosen().filter(|_| counts.heard_on_path != seen.heard) {
             agent.received(now, path);
         }
+        if counts.data_on_path != seen.data {
+            agent.replied();
+        }
+        counts.sent_packets != seen.sent || counts.data_on_path != seen.data
     }
 
     /// Whether data goes straight to it now, and arrives.

@@ -13,6 +13,10 @@ const SWEEP: Duration = Duration::from_millis(250);
 const TIDY: Duration = Duration::from_secs(60);
 /// The longest wait; it has no other meaning than that there is always an end.
 const IDLE: Duration = Duration::from_secs(3600);
+/// Between two looks at what went through tunnels while something does, and how long that is so after the last packet:
+/// how soon silence is noticed.
+const LOOK: Duration = Duration::from_millis(100);
+const LIVELY: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The node's own deadlines; those of its parts are asked for.
@@ -20,6 +24,9 @@ pub(super) struct Timers {
     sweep_at: Instant,
     tidy_at: Instant,
     second: Instant,
+    /// The last look at what went through tunnels, and the last time that something had.
+    looked: Instant,
+    carried: Option<Instant>,
     /// Tell peers about changed candidates.
     pub announce_at: Option<Instant>,
     /// Go on introducing the node to its peers.
@@ -28,7 +35,20 @@ pub(super) struct Timers {
 
 impl Timers {
     pub fn new(now: Instant) -> Timers {
-        Timers { sweep_at: now, tidy_at: now + TIDY, second: now, announce_at: None, introduce_at: None }
+        Timers {
+            sweep_at: now,
+            tidy_at: now + TIDY,
+            second: now,
+            looked: now,
+            carried: None,
+            announce_at: None,
+            introduce_at: None,
+        }
+    }
+
+    /// When to look again at what went through tunnels.
+    fn look_at(&self) -> Option<Instant> {
+        self.carried.filter(|at| self.looked < *at + LIVELY).map(|_| self.looked + LOOK)
     }
 
     /// Whether another second than last time has begun.
@@ -46,6 +66,7 @@ impl Node {
         self.client.handle_timeout(now);
         self.drain_client(now);
         let is_sweep = self.timers.sweep_at <= now.monotonic;
+        self.look(now);
         for slot in self.remotes.slots() {
             if is_sweep {
                 self.sweep(now, slot);
@@ -63,6 +84,16 @@ impl Node {
         }
         self.ask_stun(now);
         self.run_own(now);
+    }
+
+    /// Tells every agent what went through its tunnel.
+    fn look(&mut self, now: Now) {
+        self.timers.looked = now.monotonic;
+        for slot in self.remotes.slots() {
+            if self.remotes.get_mut(slot).is_some_and(|remote| remote.sample(now)) {
+                self.timers.carried = Some(now.monotonic);
+            }
+        }
     }
 
     fn run_own(&mut self, now: Now) {
@@ -93,6 +124,7 @@ impl Node {
             self.lan.due(),
             self.friends.due(now.monotonic),
             self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
+            self.timers.look_at().map(|at| (at, "traffic")),
         ];
         let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));
         let tidy = (self.timers.tidy_at, "expiries");
@@ -106,7 +138,8 @@ impl Node {
         self.remotes.iter().any(|(_, remote)| needs(remote))
     }
 
-    /// Runs the timers of one tunnel, and tells its agent what the datapath saw.
+    /// Runs the timers of one tunnel. Not while an answer is due at any moment: WireGuard would take the pause before the
+    /// question for silence of the peer, and begin a handshake.
     fn sweep(&mut self, now: Now, slot: Slot) {
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
@@ -116,10 +149,12 @@ impl Node {
         let Some(tunnel) = remote.tunnel.clone() else {
             return;
         };
-        remote.sample(now);
         // A path can be missing for a moment while the session is up, such as between two relay logins.
         if remote.is_up && !remote.waiting.is_empty() {
             self.flush(now, slot);
+        }
+        if remote_is_asking(self.remotes.get(slot)) {
+            return;
         }
         match tunnel.tick(&mut self.buffer) {
             Tick::Initiation(len) => self.send_initiation(slot, len),
@@ -136,6 +171,13 @@ impl Node {
             self.session_down(now, slot);
         }
     }
+}
+
+fn remote_is_asking(remote: Option<&Remote>) -> bool {
+    remote.is_some_and(|remote| match &remote.ways {
+        Ways::Agent(agent) => remote.is_up && agent.is_asking(),
+        Ways::Fixed(_) => false,
+    })
 }
 
 /// When a peer needs attention.

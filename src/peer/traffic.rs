@@ -14,6 +14,7 @@ pub struct Traffic {
     received_packets: AtomicU64,
     received_bytes: AtomicU64,
     heard_on_path: AtomicU64,
+    data_on_path: AtomicU64,
 }
 
 /// A sample of [`Traffic`].
@@ -31,6 +32,8 @@ pub struct TrafficCounts {
     pub received_bytes: u64,
     /// Authenticated datagrams that came by the chosen path, keepalives and control packets included.
     pub heard_on_path: u64,
+    /// Those of them that were packets for our programs.
+    pub data_on_path: u64,
 }
 
 impl Traffic {
@@ -51,6 +54,10 @@ impl Traffic {
         self.heard_on_path.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn count_data_on_path(&self) {
+        self.data_on_path.fetch_add(1, Relaxed);
+    }
+
     /// The counters now.
     pub fn sample(&self) -> TrafficCounts {
         TrafficCounts {
@@ -60,6 +67,7 @@ impl Traffic {
             received_packets: self.received_packets.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),
             heard_on_path: self.heard_on_path.load(Relaxed),
+            data_on_path: self.data_on_path.load(Relaxed),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::epoch::Epoch;
 use super::keeper::{Nudge, Report, keep};
 use super::mapping::{Mapping, Site, Status, Tried};
 use super::sites::{Local, Place, Ports, places};
-use crate::udp::{Gateway, LocalAddress};
+use crate::udp::{Gateway, LocalAddress, Networks};
 
 /// Patience with all gateways at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ pub struct PortMapper {
 pub fn start(
     ports: Ports,
     secret: [u8; 32],
-    addresses: watch::Receiver<Vec<LocalAddress>>,
+    networks: watch::Receiver<Networks>,
     gateways: watch::Receiver<Vec<Gateway>>,
 ) -> PortMapper {
     let (mappings_out, mappings) = watch::channel(Vec::new());
@@ -55,7 +55,7 @@ pub fn start(
         mappings: mappings_out,
         status: status_out,
     };
-    let inputs = Inputs { addresses, gateways, reports, refresh: refresh.clone() };
+    let inputs = Inputs { networks, gateways, reports, refresh: refresh.clone() };
     let task = tokio::spawn(mapper.run(inputs, stopped));
     PortMapper { mappings, status, refresh, stop, task }
 }
@@ -87,7 +87,7 @@ impl PortMapper {
 }
 
 struct Inputs {
-    addresses: watch::Receiver<Vec<LocalAddress>>,
+    networks: watch::Receiver<Networks>,
     gateways: watch::Receiver<Vec<Gateway>>,
     reports: mpsc::Receiver<Report>,
     refresh: Arc<Notify>,
@@ -125,7 +125,7 @@ impl Mapper {
         loop {
             tokio::select! {
                 _ = &mut stopped => break,
-                Ok(()) = inputs.addresses.changed() => self.update(&mut inputs),
+                Ok(()) = inputs.networks.changed() => self.update(&mut inputs),
                 Ok(()) = inputs.gateways.changed() => {
                     self.update(&mut inputs);
                     self.nudge(Nudge::Refresh);
@@ -145,7 +145,7 @@ impl Mapper {
 
     /// Stops keepers whose address or gateway is gone, and starts those for new ones.
     fn update(&mut self, inputs: &mut Inputs) {
-        let locals: Vec<Local> = inputs.addresses.borrow_and_update().iter().filter_map(local).collect();
+        let locals: Vec<Local> = inputs.networks.borrow_and_update().addresses.iter().filter_map(local).collect();
         let wanted = places(&locals, &inputs.gateways.borrow_and_update(), self.ports);
         self.kept.retain(|place, _| wanted.contains(place));
         for place in wanted {

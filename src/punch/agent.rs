@@ -13,7 +13,7 @@ use super::probes::Probes;
 use super::remote::{PathReport, Remote};
 use super::search::Search;
 use super::together::Together;
-use super::watch::{Verdict, Watch};
+use super::watch::Watch;
 use super::{Families, Output, Tactic};
 use crate::identity::NodeId;
 use crate::wire::control::Punch;
@@ -30,9 +30,12 @@ pub struct Agent {
     pub(super) outputs: VecDeque<Output>,
     pub(super) together: Together,
     pub(super) nats: (Nat, Nat),
+    pub(super) leads: bool,
     /// When something was last carried.
     pub(super) carried: Option<Instant>,
     announced: Option<Path>,
+    /// Whether the last introduction no longer told the chosen path.
+    withdrawn: bool,
 }
 
 /// What exists while a session is up: the path in use.
@@ -47,7 +50,8 @@ impl Agent {
     /// drawn from `id_seed`; candidates inside `overlay` are refused, so that the tunnel never
     /// runs through itself.
     ///
-    /// Of the two agents of a pair one `leads`: it starts the attempts to punch together.
+    /// Of the two agents of a pair one `leads`: it starts the attempts to punch together, and asks first where both would ask
+    /// at once.
     pub fn new(id_seed: u64, overlay: Ipv6Net, leads: bool) -> Self {
         Self {
             paths: Paths::new(overlay),
@@ -59,8 +63,10 @@ impl Agent {
             outputs: VecDeque::new(),
             together: Together::new(leads, !id_seed),
             nats: (Nat::default(), Nat::default()),
+            leads,
             carried: None,
             announced: None,
+            withdrawn: false,
         }
     }
 
@@ -71,7 +77,9 @@ impl Agent {
     pub fn set_remote_candidates(&mut self, now: Now, candidates: &[Candidate]) {
         let told = admit(candidates, self.paths.overlay());
         let now = now.monotonic;
+        let was_told = self.is_told();
         let new = self.paths.replace(now, &told, self.chosen());
+        self.withdrawn = was_told && !self.is_told();
         if self.session.is_none() {
             return;
         }
@@ -157,13 +165,34 @@ impl Agent {
         Tactic::between(self.nats.0, self.nats.1)
     }
 
-    /// Our own addresses changed: every direct path is in doubt, and all are probed now.
-    pub fn network_changed(&mut self, now: Now) {
+    /// The networks around us changed: every direct path is in doubt, and all are probed now. Where addresses of a
+    /// family are gone (`lost`), a direct path of that family gives way at once.
+    pub fn network_changed(&mut self, now: Now, lost: Families) {
         self.paths.doubt_direct(self.chosen());
         if self.session.is_some() {
+            self.leave(now.monotonic, lost);
             self.check(now.monotonic);
+            self.search.restart(now.monotonic);
             self.reopen(now.monotonic);
             self.mtu.moved(now.monotonic);
+        }
+    }
+
+    /// The last introduction came inside the tunnel, by this path. If it withdrew the endpoint that we use, then the peer
+    /// is there no longer, and is where it spoke.
+    pub fn introduced_by(&mut self, now: Now, via: Path) {
+        let is_withdrawn = std::mem::take(&mut self.withdrawn);
+        let is_elsewhere = self.chosen().is_some_and(|chosen| chosen.is_direct() && chosen != via);
+        if is_withdrawn && is_elsewhere {
+            self.fall_back(now.monotonic);
+        }
+    }
+
+    /// The kernel refuses to send by this path: there is no route, or a rule forbids it.
+    pub fn refused(&mut self, now: Now, via: Path) {
+        if self.chosen() == Some(via) {
+            self.fall_back(now.monotonic);
+            self.check(now.monotonic);
         }
     }
 
@@ -202,6 +231,9 @@ impl Agent {
         let observed = via;
         self.push(Output::Answer { via, id, observed });
         self.arrived(now, via);
+        if let Some(session) = self.session.as_mut().filter(|session| session.chosen == via) {
+            session.watch.probed(now);
+        }
         let chosen = self.chosen();
         if chosen.is_some() && self.paths.worth_probing_back(now, via, chosen) {
             self.probe(now, via);
@@ -220,8 +252,12 @@ impl Agent {
         };
         remote.answered(now, rtt, observed);
         if session.chosen == via {
-            session.watch.answered();
+            let has_recovered = session.watch.is_failed();
+            session.watch.answered(now);
             self.mtu_path_answered(now, rtt);
+            if has_recovered {
+                self.reopen(now);
+            }
         } else if self.better(now, via) {
             self.choose(now, via);
         }
@@ -233,11 +269,21 @@ impl Agent {
         self.arrived(now.monotonic, via);
         self.carried = Some(now.monotonic);
         if let Some(session) = self.session.as_mut().filter(|s| s.chosen == via) {
-            session.watch.heard();
+            session.watch.heard(now.monotonic);
+            if session.watch.is_failed() {
+                self.check(now.monotonic);
+            }
         }
     }
 
-    /// User data went out over the chosen path. For bulk data one call for many packets is
+    /// Data of the peer's programs came in by the chosen path; [`Agent::received`] is called for it as well.
+    pub fn replied(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.watch.replied();
+        }
+    }
+
+    /// User data went out over the chosen path, at this time at the earliest. For bulk data one call for many packets is
     /// enough, before [`Agent::received`] for what came in during the same time. Not for probes,
     /// answers and keepalives, which need no reply of their own.
     pub fn sent(&mut self, now: Now) {
@@ -251,16 +297,10 @@ impl Agent {
     /// Does what is due. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: Now) {
         let now = now.monotonic;
-        let rtt = self.rtt();
-        let Some(session) = &mut self.session else {
+        if self.session.is_none() {
             return;
-        };
-        let chosen = session.chosen;
-        match session.watch.handle_timeout(now, rtt) {
-            Verdict::Nothing => {}
-            Verdict::Probe => self.probe(now, chosen),
-            Verdict::Failed => self.fail(now),
         }
+        self.run_watch(now);
         self.run_search(now);
         self.run_together(now);
         self.run_mtu(now);
@@ -268,7 +308,7 @@ impl Agent {
 
     /// When [`Agent::handle_timeout`] is next needed, and why; none without a session.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let watch = self.session.as_ref()?.watch.deadline();
+        let watch = self.session.as_ref()?.watch.deadline(self.rtt());
         let search = self.search.deadline().map(|due| (due, "path search"));
         let together = self.together.deadline().map(|due| (due, "punching together"));
         let mtu = self.mtu.deadline().map(|due| (due, "MTU search"));
@@ -305,9 +345,14 @@ impl Agent {
         }
     }
 
-    /// Whether a check of the chosen path goes on although its first probe should have been answered by now.
-    pub fn is_doubtful(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.watch.doubtful())
+    /// Whether an answer of the chosen path is due right now.
+    pub fn is_asking(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.watch.is_asking())
+    }
+
+    /// The relayed path that works, for what must arrive whatever happens to direct ones.
+    pub fn relay(&self) -> Option<Path> {
+        self.paths.working_relay()
     }
 
     /// The path that data goes by; none without a session.

@@ -1,14 +1,15 @@
 //! What the path agent makes of what it is told: which path to use, check and probe.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Output;
 use super::agent::{Agent, Session};
 use super::candidates::reachable;
 use super::remote::{Remote, within};
 use super::search::Due;
 use super::together::{Between, Step};
-use super::watch::Watch;
+use super::watch::{Verdict, Watch};
+use super::{Families, Output};
 use crate::wire::Path;
 use crate::wire::control::Punch;
 
@@ -21,13 +22,53 @@ const FASTER_BY_PERCENT: u32 = 20;
 const WANTED: Duration = Duration::from_secs(60);
 
 impl Agent {
-    /// A packet from an unknown endpoint: the peer moved, or its NAT shows us another side of it.
+    /// A packet from an unknown endpoint: the peer moved, or its NAT shows us another side of it. One by another path
+    /// than ours: the peer may have left ours for a reason.
     pub(super) fn arrived(&mut self, now: Instant, via: Path) {
         let new = self.paths.heard(now, via, self.chosen());
-        if new && self.session.is_some() {
+        let rtt = self.rtt();
+        let Some(session) = &mut self.session else { return };
+        let chosen = session.chosen;
+        if new {
             self.probe(now, via);
             self.check(now);
+        } else if chosen != via && session.watch.suspect(now, rtt) {
+            self.probe(now, chosen);
         }
+    }
+
+    /// What is due of the watch over the chosen path.
+    pub(super) fn run_watch(&mut self, now: Instant) {
+        let (rtt, beside) = (self.rtt(), self.is_alive_beside());
+        let Some(session) = &mut self.session else { return };
+        let chosen = session.chosen;
+        match session.watch.handle_timeout(now, rtt, beside) {
+            Verdict::Nothing => {}
+            Verdict::Probe => self.probe(now, chosen),
+            Verdict::Doubt => self.doubt(now, chosen),
+            Verdict::Failed => self.fail(now),
+        }
+    }
+
+    /// Whether another path was found alive since the check of the chosen one began.
+    fn is_alive_beside(&self) -> bool {
+        let session = self.session.as_ref();
+        let beside = session.and_then(|session| Some((session.chosen, session.watch.since()?)));
+        beside.is_some_and(|(chosen, since)| self.paths.is_alive_beside(chosen, since))
+    }
+
+    /// The chosen path did not answer in time: it is asked again, and so is what could take its place.
+    fn doubt(&mut self, now: Instant, chosen: Path) {
+        self.push(Output::Doubt);
+        self.probe(now, chosen);
+        for path in self.paths.substitutes(chosen) {
+            self.probe(now, path);
+        }
+    }
+
+    /// Whether the chosen path is one that the peer tells.
+    pub(super) fn is_told(&self) -> bool {
+        self.chosen().and_then(|chosen| self.remote(chosen)).is_some_and(Remote::is_told)
     }
 
     pub(super) fn better(&self, now: Instant, path: Path) -> bool {
@@ -47,7 +88,7 @@ impl Agent {
     }
 
     pub(super) fn choose(&mut self, now: Instant, path: Path) {
-        self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now) });
+        self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now, self.leads) });
         self.mtu.choose(now, path);
         if !self.remote(path).is_some_and(|remote| remote.fresh(now)) {
             self.check(now);
@@ -69,15 +110,41 @@ impl Agent {
         let Some(session) = &mut self.session else {
             return;
         };
-        session.watch = Watch::new(now);
+        let checked_since = session.watch.since();
+        session.watch.failed(now);
         let (failed, since) = (session.chosen, session.since);
         let remote = self.paths.get_mut(failed);
         let news = remote.is_some_and(|remote| remote.fail(now, since));
-        if let Some(path) = self.paths.fallback(now, failed) {
+        if let Some(path) = self.paths.fallback(now, failed, checked_since) {
             self.choose(now, path);
         }
         if news {
             self.reopen(now);
+        }
+    }
+
+    /// Leaves the chosen path for another without a check, if there is another: it is not the path's fault, so that the
+    /// next answer by it brings it back.
+    pub(super) fn fall_back(&mut self, now: Instant) {
+        let Some(chosen) = self.chosen() else { return };
+        if let Some(path) = self.paths.fallback(now, chosen, Some(now)) {
+            if let Some(remote) = self.paths.get_mut(chosen) {
+                remote.forget_proof();
+            }
+            self.choose(now, path);
+            self.reopen(now);
+        }
+    }
+
+    /// Leaves a direct path of a family of which addresses are gone.
+    pub(super) fn leave(&mut self, now: Instant, lost: Families) {
+        let is_lost = match self.chosen() {
+            Some(Path::Direct(SocketAddr::V6(_))) => lost.v6,
+            Some(Path::Direct(SocketAddr::V4(_)) | Path::Spare { .. }) => lost.v4,
+            Some(Path::Relayed(_) | Path::Friend { .. }) | None => false,
+        };
+        if is_lost {
+            self.fall_back(now);
         }
     }
 
@@ -93,7 +160,7 @@ impl Agent {
         let stretch = |bound| probes.jitter(bound);
         match self.search.handle_timeout(now, settled, stretch) {
             Due::Nothing => return,
-            Due::Shot => {}
+            Due::Shot => self.introduce |= !settled && self.search.is_time_to_repeat(),
             Due::NewRound => self.introduce = true,
         }
         for path in self.paths.targets(self.search.started(), self.chosen()) {

@@ -136,6 +136,9 @@ pub enum Output {
     },
     /// Close the spare sockets that [`Agent::uses`] does not name.
     Release,
+    /// The chosen path did not answer in time: what the relay and STUN know of us may be out of date, and should be made
+    /// true again before the outputs that follow go out.
+    Doubt,
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ use crate::wire::{Candidate, Path};
 pub const MAX_SEEN: usize = 8;
 /// A path that is told no longer is kept this long after the last packet from it.
 const REMEMBERED: Duration = Duration::from_secs(120);
+/// A relayed path that the peer was heard by so lately carries the other way, too.
+const HEARD: Duration = Duration::from_secs(5);
+/// The most paths that are asked while the chosen one is in doubt.
+const MAX_SUBSTITUTES: usize = 4;
 /// The least time between probes sent back to a peer that probes.
 const PROBE_BACK: Duration = Duration::from_millis(100);
 
@@ -162,15 +166,40 @@ impl Paths {
         self.sendable(path) && self.get(path).is_some_and(wanted)
     }
 
-    /// The best path to fall back to from `failed`: direct and answering right now, or relayed and
-    /// proven.
-    pub(super) fn fallback(&self, now: Instant, failed: Path) -> Option<Path> {
+    /// The best path to fall back to from `failed`: direct and answering right now, or relayed and either proven or
+    /// heard lately. What lives on while `failed` does not (`since`) comes first: many paths may share one fate.
+    pub(super) fn fallback(&self, now: Instant, failed: Path, since: Option<Instant>) -> Option<Path> {
         let usable = |path: Path, remote: &Remote| {
-            let direct = path.is_direct() && remote.fresh(now) && !remote.held(now);
-            path != failed && remote.working() && (direct || !path.is_direct())
+            let direct = path.is_direct() && remote.fresh(now) && !remote.held(now) && remote.working();
+            let relayed = !path.is_direct() && (remote.working() || within(remote.heard, now, HEARD));
+            path != failed && (direct || relayed)
         };
-        let rank = |path: &Path| (!path.is_direct(), path.is_by_friend(), self.get(*path).and_then(|r| r.rtt));
+        let is_alive = |remote: &Remote| since.is_some_and(|since| remote.is_alive(since));
+        let rank = |path: &Path| {
+            let remote = self.get(*path);
+            (
+                !remote.is_some_and(is_alive),
+                !path.is_direct(),
+                path.is_by_friend(),
+                remote.and_then(|remote| remote.rtt),
+            )
+        };
         self.ranked(usable).into_iter().min_by_key(rank)
+    }
+
+    /// What could take the place of the chosen path: relayed ones, and direct ones that have worked.
+    pub(super) fn substitutes(&self, chosen: Path) -> Vec<Path> {
+        let could = |path: Path, remote: &Remote| path != chosen && (!path.is_direct() || remote.working());
+        let mut paths = self.ranked(could);
+        paths.sort_by_key(|path| path.is_direct());
+        paths.truncate(MAX_SUBSTITUTES);
+        paths
+    }
+
+    /// Whether a path other than this one was found alive since then.
+    pub(super) fn is_alive_beside(&self, chosen: Path, since: Instant) -> bool {
+        let alive = |path: Path, remote: &Remote| path != chosen && remote.is_alive(since);
+        !self.ranked(alive).is_empty()
     }
 
     /// Where a handshake goes when no path is known to work: relayed first, then direct by rank. Where a relay is there,

@@ -94,6 +94,16 @@ impl Remote {
         matches!(self.origin, Origin::Told(CandidateKind::Reflexive) | Origin::Seen)
     }
 
+    /// Whether the peer tells it.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.origin, Origin::Told(_))
+    }
+
+    /// Whether it was found alive since then.
+    pub(super) fn is_alive(&self, since: Instant) -> bool {
+        self.answered.max(self.heard).is_some_and(|at| at >= since)
+    }
+
     pub(super) fn fresh(&self, now: Instant) -> bool {
         within(self.answered, now, FRESH)
     }

@@ -51,6 +51,18 @@ impl Search {
         }
     }
 
+    /// Starts a round now, however young the one under way is: everything that it has found out is void.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.pauses = 0;
+        self.begin(now);
+    }
+
+    /// Whether the next shot is one with which the peer is told again where we are: the first word may have been lost,
+    /// or said before all was known.
+    pub(super) fn is_time_to_repeat(&self) -> bool {
+        self.pauses == 0 && matches!(self.phase, Phase::Shooting { shot: 4 | 6, .. })
+    }
+
     /// Starts a round now unless one has just started; the pauses go on growing.
     pub(super) fn join(&mut self, now: Instant) {
         if !self.started_within(now, JOINED) {

@@ -4,37 +4,66 @@ use std::time::{Duration, Instant};
 
 /// A check at least this often. A freshly punched flow on Linux lives 30 s, and the session in the
 /// tunnel must never idle until it expires.
-pub(super) const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Data sent, and nothing back for this long: a reason to check.
-pub(super) const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(25);
+/// How much longer whoever asked last waits: a probe and its answer hold the mappings of both sides, and so both take
+/// turns. WireGuard answers data with a keepalive after 10 s, which makes probes cost more than answers.
+const TURN: Duration = Duration::from_secs(3);
+/// The same for the side that leads: both never ask at the same moment again and again.
+const TURN_OF_LEADER: Duration = Duration::from_secs(1);
+/// The shortest silence after data was sent that is a reason to check.
+pub(super) const SILENCE: Duration = Duration::from_millis(300);
+/// Where the round trip is not known.
+const UNKNOWN: Duration = Duration::from_secs(1);
+/// The longest that needless checks make us wait, and where the path has failed already.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+const LONGEST_FAILED: Duration = Duration::from_secs(2);
 /// Probes of a check.
 pub(super) const TRIES: u32 = 3;
-/// The shortest wait for each of them; on slow paths twice the round trip, up to the longest.
-const SHORTEST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Probes of a check while another path is alive and this one is quite dead.
+const TRIES_BESIDE: u32 = 2;
+/// The wait for each of them: twice the round trip, within these bounds.
+const SHORTEST_WAIT: Duration = Duration::from_millis(150);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Where the round trip is not known.
+const UNKNOWN_WAIT: Duration = Duration::from_millis(500);
 
 struct Check {
+    started: Instant,
     tries: u32,
     due: Instant,
+    /// Silence is its only reason.
+    by_silence: bool,
 }
 
 /// What a deadline of the watch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Nothing,
+    /// Probe the path.
     Probe,
+    /// Probe it again: the last probe was not answered in time.
+    Doubt,
+    /// It does not work.
     Failed,
 }
 
 pub(super) struct Watch {
     keepalive: Instant,
+    turn: Duration,
     awaiting: Option<Instant>,
+    heard: Option<Instant>,
+    /// Checks in a row whose only reason was silence, and that were answered: programs that expect no replies cost ever
+    /// fewer probes.
+    needless: u32,
+    has_failed: bool,
     check: Option<Check>,
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { keepalive: now + KEEPALIVE, awaiting: None, check: None }
+    pub(super) fn new(now: Instant, leads: bool) -> Self {
+        let turn = if leads { TURN_OF_LEADER } else { TURN };
+        let keepalive = now + KEEPALIVE + turn;
+        Self { keepalive, turn, awaiting: None, heard: None, needless: 0, has_failed: false, check: None }
     }
 
     /// Data went out over the chosen path.
@@ -44,23 +73,56 @@ impl Watch {
 
     /// Something came in by the chosen path. It does not end a check: only an answer shows that
     /// what we send arrives.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
         self.awaiting = None;
     }
 
+    /// Data came in by the chosen path: where there are replies, silence means something.
+    pub(super) fn replied(&mut self) {
+        self.needless = 0;
+    }
+
+    /// A probe of the peer came in by the chosen path: the next turn is ours.
+    pub(super) fn probed(&mut self, now: Instant) {
+        self.keepalive = now + KEEPALIVE;
+    }
+
     /// A probe of the chosen path was answered.
-    pub(super) fn answered(&mut self) {
-        self.awaiting = None;
-        self.check = None;
+    pub(super) fn answered(&mut self, now: Instant) {
+        let was_needless = self.check.take().is_some_and(|check| check.by_silence && !self.has_failed);
+        self.needless += u32::from(was_needless);
+        self.has_failed = false;
+        self.heard(now);
+    }
+
+    /// The check failed, and there is no other path: the next one comes sooner or later.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.keepalive = now + KEEPALIVE + self.turn;
+        self.needless += 1;
+        self.has_failed = true;
+        (self.awaiting, self.check) = (None, None);
+    }
+
+    /// Whether it failed its last check.
+    pub(super) fn is_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Starts a check; false if one is under way.
     pub(super) fn check(&mut self, now: Instant, rtt: Option<Duration>) -> bool {
-        let idle = self.check.is_none();
-        if idle {
-            self.try_again(now, 1, rtt);
-        }
-        idle
+        self.begin(now, rtt, false)
+    }
+
+    /// The peer was heard by another path: starts a check if this one has been silent for long enough.
+    pub(super) fn suspect(&mut self, now: Instant, rtt: Option<Duration>) -> bool {
+        let is_silent = self.heard.is_some_and(|heard| heard + self.silence(rtt) <= now);
+        is_silent && self.begin(now, rtt, true)
+    }
+
+    /// When the check under way began.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.check.as_ref().map(|check| check.started)
     }
 
     /// Whether a check goes on although its first probe should have been answered by now.
@@ -68,33 +130,62 @@ impl Watch {
         self.check.as_ref().is_some_and(|check| check.tries > 1)
     }
 
+    /// Whether the first probe of a check may still be answered in time.
+    pub(super) fn is_asking(&self) -> bool {
+        self.check.as_ref().is_some_and(|check| check.tries == 1)
+    }
+
     /// When the watch needs the time again, and why.
-    pub(super) fn deadline(&self) -> (Instant, &'static str) {
+    pub(super) fn deadline(&self, rtt: Option<Duration>) -> (Instant, &'static str) {
         let keepalive = (self.keepalive, "keepalive");
         match (&self.check, self.awaiting) {
             (Some(check), _) => (check.due, "path check"),
-            (None, Some(since)) => keepalive.min((since + SILENCE, "silence")),
+            (None, Some(since)) => keepalive.min((since + self.silence(rtt), "silence")),
             (None, None) => keepalive,
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: Option<Duration>) -> Verdict {
-        if now < self.deadline().0 {
+    /// `beside`: another path was found alive since the check began.
+    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: Option<Duration>, beside: bool) -> Verdict {
+        if now < self.deadline(rtt).0 {
             return Verdict::Nothing;
         }
-        match self.check.as_ref().map_or(0, |check| check.tries) {
-            TRIES.. => Verdict::Failed,
-            tries => {
-                self.try_again(now, tries + 1, rtt);
+        match &self.check {
+            None => {
+                self.begin(now, rtt, self.keepalive > now);
                 Verdict::Probe
+            }
+            Some(check) if check.tries >= self.patience(check, beside) => Verdict::Failed,
+            Some(Check { tries, started, by_silence, .. }) => {
+                self.check =
+                    Some(Check { tries: tries + 1, due: now + wait(rtt), started: *started, by_silence: *by_silence });
+                Verdict::Doubt
             }
         }
     }
 
-    fn try_again(&mut self, now: Instant, tries: u32, rtt: Option<Duration>) {
-        let wait = rtt.map_or(SHORTEST_WAIT, |rtt| rtt * 2);
-        let due = now + wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
-        self.check = Some(Check { tries, due });
-        self.keepalive = now + KEEPALIVE;
+    fn patience(&self, check: &Check, beside: bool) -> u32 {
+        let is_heard = self.heard.is_some_and(|heard| heard > check.started);
+        if beside && !is_heard { TRIES_BESIDE } else { TRIES }
     }
+
+    fn begin(&mut self, now: Instant, rtt: Option<Duration>, by_silence: bool) -> bool {
+        let idle = self.check.is_none();
+        if idle {
+            self.check = Some(Check { started: now, tries: 1, due: now + wait(rtt), by_silence });
+            self.keepalive = now + KEEPALIVE + self.turn;
+        }
+        idle
+    }
+
+    /// How long nothing may come back. Each needless check doubles it.
+    fn silence(&self, rtt: Option<Duration>) -> Duration {
+        let shortest = rtt.map_or(UNKNOWN, |rtt| (rtt * 4 + Duration::from_millis(50)).max(SILENCE));
+        let longest = if self.has_failed { LONGEST_FAILED } else { LONGEST_SILENCE };
+        (shortest * (1 << self.needless.min(5))).min(longest).max(shortest)
+    }
+}
+
+fn wait(rtt: Option<Duration>) -> Duration {
+    rtt.map_or(UNKNOWN_WAIT, |rtt| (rtt * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }

@@ -1,8 +1,8 @@
 //! Opens the UDP sockets on which nodes reach each other, and watches the addresses that this machine has.
 //!
 //! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send and receive
-//! single datagrams and never block; from [`watch()`] the local addresses that a peer might reach, best first, again
-//! after each change; and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Datagrams
+//! single datagrams and never block; from [`watch()`] the local addresses that a peer might reach, best first, and whether
+//! packets may leave by another way, again after each change; and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Datagrams
 //! that hold more than IPv6's least MTU leave whole or not at all ([`Fragmenting`]). Which addresses become candidates,
 //! and what a datagram means, is left to `punch` and `node`.
 
@@ -10,6 +10,7 @@ mod addresses;
 mod fragmenting;
 mod gateways;
 mod multicast;
+mod routes;
 mod socket;
 mod sockets;
 mod spares;
@@ -21,4 +22,4 @@ pub use gateways::{Gateway, gateways};
 pub use multicast::{GROUP_V4, GROUP_V6, Listener, Multicast, PORT};
 pub use socket::{Sent, Socket};
 pub use sockets::{Sockets, UdpError};
-pub use watch::{WatchError, watch};
+pub use watch::{Networks, WatchError, watch};

@@ -15,7 +15,9 @@ pub enum Sent {
     Out,
     /// It is larger than the link carries.
     TooBig,
-    /// It is lost: no buffer, no route, no such socket.
+    /// The kernel sends nothing there now: it has no route, or a rule forbids it.
+    Refused,
+    /// It is lost: no buffer, no such socket.
     Lost,
 }
 
@@ -36,8 +38,7 @@ impl Socket {
     pub(super) fn send(&self, to: SocketAddr, datagram: &[u8]) -> Sent {
         match self.fragmenting.send(&self.socket, datagram, || self.try_send(to, datagram)) {
             Ok(_) => Sent::Out,
-            Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => Sent::TooBig,
-            Err(_) => Sent::Lost,
+            Err(error) => reason(&error),
         }
     }
 
@@ -47,6 +48,22 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send_to(datagram, to),
             result => result,
         }
+    }
+}
+
+fn reason(error: &io::Error) -> Sent {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMSGSIZE) => Sent::TooBig,
+        Some(
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::ENODEV
+            | Errno::EADDRNOTAVAIL
+            | Errno::EPERM
+            | Errno::EACCES,
+        ) => Sent::Refused,
+        _ => Sent::Lost,
     }
 }
 

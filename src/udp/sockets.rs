@@ -153,7 +153,7 @@ impl Sockets {
         match sent {
             Sent::Out => {}
             Sent::TooBig => self.drops.count(Drop::TooBig),
-            Sent::Lost => self.drops.count(Drop::SendFailed),
+            Sent::Refused | Sent::Lost => self.drops.count(Drop::SendFailed),
         }
         sent
     }

@@ -344,6 +344,7 @@ impl World {
                 | Output::Stream(_)
                 | Output::Opener { .. }
                 | Output::OpenSpares(_)
+                | Output::Redial
                 | Output::CloseSpares(_) => {}
                 Output::Transmit { hop: Hop::Udp { to, .. }, payload } => {
                     let host = self.nodes[node].host;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::multicast::{Heard, Lan};
+use super::sleep::{self, LOOK, Sleep};
 use crate::daemon::Failure;
 use crate::datapath::{Slow, Streams};
 use crate::identity::{NodeId, PublicKey};
@@ -22,7 +23,7 @@ use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Wish;
 use crate::store::Store;
 use crate::tun::Device;
-use crate::udp::{LocalAddress, Sent, Sockets};
+use crate::udp::{Networks, Sent, Sockets};
 use crate::wire::mtu::inner_len;
 use crate::wire::rendezvous::ClientMessage;
 use crate::wire::{Hop, Now};
@@ -45,8 +46,8 @@ pub struct Inputs {
     pub lan: mpsc::Receiver<Heard>,
     /// What local programs ask.
     pub calls: mpsc::Receiver<Call>,
-    /// Our addresses on the networks around.
-    pub addresses: watch::Receiver<Vec<LocalAddress>>,
+    /// The networks around.
+    pub networks: watch::Receiver<Networks>,
     /// Ports that gateways keep open for us.
     pub mappings: watch::Receiver<Vec<Mapping>>,
     /// Set once the daemon is to end.
@@ -71,6 +72,12 @@ pub struct Crank {
     pub table: Arc<ArcSwap<PeerTable>>,
     /// Messages to the rendezvous; full means that they are lost, as on a broken link.
     pub link: mpsc::Sender<ClientMessage>,
+    /// Makes the connections to the rendezvous anew.
+    pub redial: Arc<Notify>,
+    /// How often packets may have begun to leave by another way, as far as the node knows.
+    pub moves: u64,
+    /// Finds out that the machine slept.
+    pub sleep: Sleep,
     /// The LAN's group.
     pub lan: Lan,
     /// Counts changes that somebody may wait for.
@@ -87,9 +94,9 @@ impl Crank {
     pub async fn turn(mut self, mut inputs: Inputs) -> Result<(), Failure> {
         let (derived_out, mut derived) = mpsc::channel(1);
         let mut waiting = Waiting::default();
-        self.addresses(&mut inputs.addresses);
+        self.networks(&mut inputs.networks);
         loop {
-            let deadline = self.carry_out(&mut waiting, &derived_out)?;
+            let deadline = self.carry_out(&mut waiting, &derived_out)?.min(Instant::now() + LOOK);
             tokio::select! {
                 stopped = inputs.stop.changed() => {
                     if stopped.is_err() || *inputs.stop.borrow() {
@@ -104,9 +111,14 @@ impl Crank {
                     let id = waiting.add(call.answer);
                     self.node.handle_command(now(), id, call.command);
                 }
-                Ok(()) = inputs.addresses.changed() => self.addresses(&mut inputs.addresses),
+                Ok(()) = inputs.networks.changed() => self.networks(&mut inputs.networks),
                 Ok(()) = inputs.mappings.changed() => self.mappings(&mut inputs.mappings),
                 () = tokio::time::sleep_until(deadline.into()) => self.node.handle_timeout(now()),
+            }
+            if let Some(asleep) = self.sleep.look(sleep::read()) {
+                // One input at a time: what the last one led to comes first.
+                self.carry_out(&mut waiting, &derived_out)?;
+                self.node.handle_wake(now(), asleep);
             }
         }
     }
@@ -118,6 +130,7 @@ impl Crank {
             Slow::Frame(stream, frame) => self.node.handle_frame(now(), stream, &frame),
             Slow::Control(arrival, packet) => self.node.handle_control(now(), arrival, &packet),
             Slow::TooBig(hop, inner) => self.node.handle_too_big(now(), hop, inner),
+            Slow::Refused(hop) => self.node.handle_refused(now(), hop),
             Slow::Heard(arrival) => self.node.handle_arrival(now(), arrival),
             Slow::Failed(error) => {
                 let message = format!("the interface or its sockets failed: {error}");
@@ -127,12 +140,15 @@ impl Crank {
         Ok(())
     }
 
-    fn addresses(&mut self, addresses: &mut watch::Receiver<Vec<LocalAddress>>) {
-        let addresses = addresses.borrow_and_update().clone();
+    fn networks(&mut self, networks: &mut watch::Receiver<Networks>) {
+        let Networks { addresses, moves } = networks.borrow_and_update().clone();
         self.lan.follow(&addresses);
         let ips: Vec<_> = addresses.iter().map(|local| local.ip).collect();
         let (v4, v6) = (self.sockets.port_v4().unwrap_or(0), self.sockets.port_v6().unwrap_or(0));
         self.node.handle_local_addresses(now(), &ips, v4, v6);
+        if std::mem::replace(&mut self.moves, moves) != moves {
+            self.node.handle_network_change(now());
+        }
     }
 
     fn mappings(&mut self, mappings: &mut watch::Receiver<Vec<Mapping>>) {
@@ -149,8 +165,11 @@ impl Crank {
         loop {
             match self.node.poll_output(now()) {
                 Output::Transmit { hop: Hop::Udp { socket, to }, payload } => {
-                    if self.sockets.send_to(socket, to, &payload) == Sent::TooBig {
-                        self.node.handle_too_big(now(), Hop::Udp { socket, to }, inner_len(&payload));
+                    let hop = Hop::Udp { socket, to };
+                    match self.sockets.send_to(socket, to, &payload) {
+                        Sent::TooBig => self.node.handle_too_big(now(), hop, inner_len(&payload)),
+                        Sent::Refused => self.node.handle_refused(now(), hop),
+                        Sent::Out | Sent::Lost => {}
                     }
                 }
                 Output::Transmit { hop: Hop::Stream(stream), payload } => self.streams.send(stream, &payload),
@@ -163,6 +182,7 @@ impl Crank {
                 }
                 Output::CloseSpares(numbers) => self.sockets.close_spares(&numbers),
                 Output::Packet(packet) => self.to_kernel(&packet),
+                Output::Redial => self.redial.notify_one(),
                 Output::Link(message) => drop(self.link.try_send(message)),
                 Output::Derive(key) => derive(key, derived.clone()),
                 Output::Save(change) => self.store.apply(&change)?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::daemon::Failure;
 use crate::datapath::Injector;
@@ -23,6 +23,8 @@ pub struct Links {
     pub out: mpsc::Sender<ClientMessage>,
     /// What the link and the stream say.
     pub events: mpsc::Receiver<LinkEvent>,
+    /// Makes the link anew: the connection leads nowhere any more.
+    pub redial: Arc<Notify>,
     /// Frames to its relay.
     pub frames: mpsc::Sender<Vec<u8>>,
     /// The other end of those, until it is carried.
@@ -48,8 +50,9 @@ impl Links {
         let (out, messages) = mpsc::channel(LINK_QUEUE);
         let (said, events) = mpsc::channel(LINK_QUEUE);
         let (frames, outgoing) = mpsc::channel(STREAM_QUEUE);
-        tokio::spawn(link::client::run(reach.clone(), said.clone(), messages));
-        Ok(Links { out, events, frames, stream: Stream { reach, events: said, outgoing } })
+        let redial = Arc::new(Notify::new());
+        tokio::spawn(link::client::run(reach.clone(), said.clone(), messages, redial.clone()));
+        Ok(Links { out, events, redial, frames, stream: Stream { reach, events: said, outgoing } })
     }
 }
 

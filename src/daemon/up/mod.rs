@@ -17,6 +17,7 @@ mod portmap;
 mod readiness;
 mod roster;
 mod services;
+mod sleep;
 mod views;
 mod why;
 
@@ -37,7 +38,7 @@ use crate::peer::record::Change;
 use crate::services::directory::Directory;
 use crate::store::Store;
 use crate::tun::Device;
-use crate::udp::{self, Excluded, LocalAddress, Sockets};
+use crate::udp::{self, Excluded, Networks, Sockets};
 use crate::wire::Drops;
 use crate::{store, tun};
 
@@ -62,7 +63,7 @@ struct Ground {
     device: Arc<Device>,
     firewall: Option<Firewall>,
     sockets: Arc<Sockets>,
-    addresses: watch::Receiver<Vec<LocalAddress>>,
+    networks: watch::Receiver<Networks>,
     drops: Arc<Drops>,
 }
 
@@ -127,6 +128,9 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         device: ground.device.clone(),
         table,
         link: links.out,
+        redial: links.redial,
+        moves: 0,
+        sleep: sleep::Sleep::new(sleep::read()),
         lan,
         changes,
         ready: ready.clone(),
@@ -136,7 +140,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         link: links.events,
         lan: heard,
         calls,
-        addresses: ground.addresses,
+        networks: ground.networks,
         mappings: port_mapping.mappings(),
         stop: stop.subscribe(),
     };
@@ -180,8 +184,8 @@ async fn prepare(config: &Config) -> Result<Ground, Failure> {
     let drops = Arc::new(Drops::default());
     let sockets = Arc::new(Sockets::bind(config.listen_port, drops.clone())?);
     let excluded = Excluded { interface: device.name().to_owned(), prefix: config.prefix.net() };
-    let addresses = udp::watch(excluded).await?;
-    Ok(Ground { store, state, id, device, firewall, sockets, addresses, drops })
+    let networks = udp::watch(excluded).await?;
+    Ok(Ground { store, state, id, device, firewall, sockets, networks, drops })
 }
 
 /// The rendezvous server of this node, and how to reach it.
@@ -211,7 +215,11 @@ async fn rendezvous(config: &Config, token: Option<&Token>, ground: &mut Ground)
             .hint("start with --rendezvous URL or --join TOKEN, or set rendezvous.embedded.enabled = true"));
     };
     let embedded = Embedded::start(server, config).await?;
-    Ok(Server { url: embedded.url.clone(), dial: embedded.dial(&ground.addresses.borrow()), embedded: Some(embedded) })
+    Ok(Server {
+        url: embedded.url.clone(),
+        dial: embedded.dial(&ground.networks.borrow().addresses),
+        embedded: Some(embedded),
+    })
 }
 
 fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {

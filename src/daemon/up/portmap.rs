@@ -28,7 +28,7 @@ impl PortMapping {
         };
         let (v4, v6) = (ground.sockets.port_v4().unwrap_or(0), ground.sockets.port_v6().unwrap_or(0));
         let secret = blake3::hash(&ground.state.identity.sign(NONCES, b"")).into();
-        PortMapping(Some(portmap::start(Ports { v4, v6 }, secret, ground.addresses.clone(), gateways)))
+        PortMapping(Some(portmap::start(Ports { v4, v6 }, secret, ground.networks.clone(), gateways)))
     }
 
     /// The mappings that hold, and each change; none ever where mapping is switched off.

@@ -38,10 +38,12 @@ pub struct Host {
     pub answers: BTreeMap<CommandId, Result<Answer, CommandError>>,
     pub saved: Vec<Change>,
     pub transmitted: usize,
+    pub redials: usize,
     pub drops: Arc<Drops>,
     name: Option<String>,
     is_linked: bool,
-    relay_bound: bool,
+    /// Where its last Bind came from.
+    relay_bound: Option<SocketAddr>,
     wake: Instant,
     why: &'static str,
 }
@@ -199,7 +201,8 @@ impl World {
             drops,
             name: name.map(str::to_owned),
             is_linked: false,
-            relay_bound: false,
+            relay_bound: None,
+            redials: 0,
             wake: self.now.monotonic,
             why: "start",
         }
@@ -224,6 +227,36 @@ impl World {
         self.hosts[number].is_linked = true;
         self.hosts[number].node.handle_link(self.now, event);
         self.drain(number);
+    }
+
+    /// Moves a node to another address, which it knows.
+    pub fn relocate(&mut self, number: usize, ip: &str) {
+        let host = &mut self.hosts[number];
+        host.endpoint.set_ip(ip.parse().unwrap());
+        let endpoint = host.endpoint;
+        host.node.handle_local_addresses(self.now, &[endpoint.ip()], endpoint.port(), 0);
+        self.drain(number);
+    }
+
+    /// The relay no longer knows where a node is, as when a router gave it another address.
+    pub fn forget_binding(&mut self, number: usize) {
+        self.hosts[number].relay_bound = None;
+    }
+
+    /// A node is gone without a word.
+    pub fn vanish(&mut self, number: usize) {
+        self.forget_binding(number);
+        let host = &mut self.hosts[number];
+        host.is_linked = false;
+        host.endpoint.set_ip("192.0.2.200".parse().unwrap());
+        host.wake = self.now.monotonic + Duration::from_secs(86_400);
+    }
+
+    /// Handshake initiations that reached a node.
+    pub fn initiations(&self, number: usize) -> usize {
+        let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
+        let of = |payload: &[u8]| is_initiation(payload) || payload.get(20..).is_some_and(is_initiation);
+        self.arrived.iter().filter(|(_, host, payload)| *host == number && of(payload)).count()
     }
 
     pub fn unlink(&mut self, number: usize) {
@@ -400,6 +433,7 @@ impl World {
                     self.beacons.push((number, payload.clone()));
                     self.post(Delivery::Beacon { from, payload });
                 }
+                Output::Redial => host.redials += 1,
                 Output::Packet(packet) => host.packets.push(packet),
                 Output::Link(message) => self.serve(number, message),
                 Output::Derive(key) => {
@@ -489,15 +523,15 @@ impl World {
         match Frame::parse(&payload) {
             Ok(Frame::Bind(bind)) if bind.verify(&RELAY_KEY).is_err() => {}
             Ok(Frame::Bind(bind)) => {
-                self.hosts[bind.session as usize - 100].relay_bound = true;
+                self.hosts[bind.session as usize - 100].relay_bound = Some(from);
                 let payload = relay::bound(bind.session, &RELAY_KEY, bind.nonce).to_vec();
                 self.post(Delivery::Datagram { from: to, to: from, payload });
             }
             Ok(Frame::Send { session, destination, .. }) => {
                 let source = Allocation(session - 100 + 1);
                 let host = &self.hosts[destination.0 as usize - 1];
-                if host.relay_bound {
-                    let endpoint = host.endpoint;
+                let is_bound = self.hosts[source.0 as usize - 1].relay_bound == Some(from);
+                if let Some(endpoint) = host.relay_bound.filter(|_| is_bound) {
                     payload[..20].copy_from_slice(&relay::deliver_header(source, destination));
                     self.post(Delivery::Datagram { from: to, to: endpoint, payload });
                 }

@@ -109,6 +109,9 @@ impl PeerTable {
             Ok(Kind::Control) => Inbound::Control { arrival, range },
             Ok(Kind::User) => {
                 tunnel.traffic().count_received(opened.len());
+                if entry.path == Some(arrival.via) {
+                    tunnel.traffic().count_data_on_path();
+                }
                 Inbound::Packet { arrival, range }
             }
             Err(reason) => Inbound::Drop(reason),

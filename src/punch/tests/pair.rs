@@ -107,6 +107,8 @@ pub struct Pair {
     pub told: [Vec<Candidate>; 2],
     /// Which sides send data over their chosen path, every 100 ms.
     pub talks: [bool; 2],
+    /// Whether B answers each piece of data with another.
+    pub echoes: bool,
     pub log: Vec<Logged>,
     start: Instant,
     next_data: Instant,
@@ -125,6 +127,7 @@ impl Pair {
             links,
             told,
             talks: [false, false],
+            echoes: false,
             log: Vec::new(),
             start: now.monotonic,
             next_data: now.monotonic,
@@ -166,7 +169,7 @@ impl Pair {
         self.told[side].push(told(endpoint));
         link.ends[side] = endpoint;
         link.sent = [None, None];
-        self.agents[side].network_changed(self.now);
+        self.agents[side].network_changed(self.now, Families::default());
         self.drain();
     }
 
@@ -203,7 +206,8 @@ impl Pair {
                     }
                     Output::Introduce { via } => self.send(side, via, Message::Introduction),
                     Output::Prepare { .. } => self.agents[side].unprepared(self.now),
-                    Output::Opener { .. } | Output::Offer { .. } | Output::Accept { .. } | Output::Release => {}
+                    Output::Opener { .. } | Output::Offer { .. } | Output::Accept { .. } => {}
+                    Output::Release | Output::Doubt => {}
                     Output::MtuProbe { via, id, size } => self.send(side, via, Message::MtuProbe(id, size)),
                     Output::MtuAnswer { via, id, size } => self.send(side, via, Message::MtuAnswer(id, size)),
                     Output::Chosen(_) | Output::Mtu(_) => {}
@@ -240,10 +244,16 @@ impl Pair {
 
     fn talk(&mut self) {
         for side in [A, B] {
-            if let Some(chosen) = self.chosen(side).filter(|_| self.talks[side]) {
-                self.agents[side].sent(self.now);
-                self.send(side, chosen, Message::Data);
+            if self.talks[side] {
+                self.talk_from(side);
             }
+        }
+    }
+
+    fn talk_from(&mut self, side: usize) {
+        if let Some(chosen) = self.chosen(side) {
+            self.agents[side].sent(self.now);
+            self.send(side, chosen, Message::Data);
         }
     }
 
@@ -294,10 +304,19 @@ impl Pair {
             }
             Message::MtuProbe(id, size) => agent.handle_mtu_probe(self.now, flight.via, id, size),
             Message::MtuAnswer(id, size) => agent.handle_mtu_answer(self.now, flight.via, id, size),
-            Message::Data => agent.received(self.now, flight.via),
+            Message::Data => {
+                agent.received(self.now, flight.via);
+                if agent.chosen() == Some(flight.via) {
+                    agent.replied();
+                }
+                if self.echoes && flight.to == B {
+                    self.talk_from(B);
+                }
+            }
             Message::Introduction => {
                 agent.received(self.now, flight.via);
                 agent.set_remote_candidates(self.now, &self.told[1 - flight.to]);
+                agent.introduced_by(self.now, flight.via);
             }
         }
         self.drain();

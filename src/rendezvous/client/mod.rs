@@ -208,10 +208,17 @@ impl Client {
         Ok(())
     }
 
-    /// What went through the relay, or by UDP as the Binds do, was not answered: asks the relay at once.
-    pub fn doubt_relay(&mut self, now: Now) {
+    /// What went through the relay, or by UDP as the Binds do, was not answered: asks at once whether the relay still knows
+    /// us, and where the server sees us now.
+    pub fn doubt(&mut self, now: Now) {
         self.binding.doubt(now.monotonic);
+        self.reflexive.ask_again(now.monotonic);
         self.settle(now.monotonic);
+    }
+
+    /// We have more addresses than before; what was learnt may have changed, and is good until then.
+    pub fn network_grew(&mut self, now: Now) {
+        self.doubt(now);
     }
 
     /// Our own addresses changed: everything that was learnt through the former ones is asked again.

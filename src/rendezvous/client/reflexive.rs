@@ -19,6 +19,8 @@ use crate::wire::stun::{self, Transaction};
 const ROUND: Duration = Duration::from_secs(120);
 /// Between the requests of a round to one port that does not answer.
 const RETRIES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+/// A round this young tells what is true now.
+const RECENT: Duration = Duration::from_millis(500);
 /// The most ports that are asked: two of each of four addresses.
 const MAX_SERVERS: usize = 8;
 /// The most other servers, and addresses that servers name, that are asked beside.
@@ -89,6 +91,13 @@ impl Reflexive {
             self.changed |= asked.seen.take().is_some();
         }
         self.start_round(now);
+    }
+
+    /// Asks again, and keeps what was seen until an answer says otherwise. Not so soon after the last time.
+    pub fn ask_again(&mut self, now: Instant) {
+        if self.started.is_none_or(|started| started + RECENT <= now) {
+            self.start_round(now);
+        }
     }
 
     /// The endpoints seen, each once, in the order of the ports that saw them; the rendezvous' own come first.

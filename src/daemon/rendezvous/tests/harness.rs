@@ -41,7 +41,7 @@ impl Node {
         let (sender, mut events) = mpsc::channel(64);
         let (outgoing, queue) = mpsc::channel(64);
         let reach = link::Reach::new(url.clone(), identity, None).unwrap();
-        tokio::spawn(link::client::run(reach, sender, queue));
+        tokio::spawn(link::client::run(reach, sender, queue, Arc::default()));
         let (stun, relay) = match patient(events.recv()).await.unwrap() {
             LinkEvent::Up { stun, relay } => (stun, relay[0]),
             other => panic!("{other:?}"),

@@ -104,7 +104,7 @@ fn a_doubt_finds_blocked_udp_and_moves_to_the_stream_with_the_same_address() {
     let address = net.client.relay_address();
     net.notices.clear();
     net.udp = false;
-    net.client.doubt_relay(net.now);
+    net.client.doubt(net.now);
     net.exchange();
     net.run(SECOND);
     assert_eq!(net.via(), Some(Via::Stream));
@@ -128,7 +128,7 @@ fn a_doubt_that_the_relay_dispels_costs_one_bind() {
     net.run(5 * SECOND);
     let binds = net.binds;
     for _ in 0..10 {
-        net.client.doubt_relay(net.now);
+        net.client.doubt(net.now);
         net.exchange();
     }
     assert_eq!((net.binds, net.wish.is_open), (binds + 1, false));
