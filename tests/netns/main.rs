@@ -17,6 +17,7 @@ mod lan;
 mod matrix;
 mod mtu;
 mod portmap;
+mod outage;
 mod probe;
 mod relay;
 mod roaming;
