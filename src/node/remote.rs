@@ -122,7 +122,7 @@ impl Remote {
             agent.received(now, path);
         }
         if counts.data_on_path != seen.data {
-            agent.replied();
+            agent.replied(now);
         }
         counts.sent_packets != seen.sent || counts.data_on_path != seen.data
     }

@@ -277,9 +277,9 @@ impl Agent {
     }
 
     /// Data of the peer's programs came in by the chosen path; [`Agent::received`] is called for it as well.
-    pub fn replied(&mut self) {
+    pub fn replied(&mut self, now: Now) {
         if let Some(session) = &mut self.session {
-            session.watch.replied();
+            session.watch.replied(now.monotonic);
         }
     }
 

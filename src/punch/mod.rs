@@ -26,6 +26,7 @@
 mod agent;
 mod candidates;
 mod decisions;
+mod hush;
 mod mtu;
 mod paths;
 mod probes;

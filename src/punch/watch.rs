@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::hush::Hush;
+
 /// A check at least this often. A freshly punched flow on Linux lives 30 s, and the session in the
 /// tunnel must never idle until it expires.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(25);
@@ -52,6 +54,7 @@ pub(super) struct Watch {
     turn: Duration,
     awaiting: Option<Instant>,
     heard: Option<Instant>,
+    hush: Hush,
     /// Checks in a row whose only reason was silence, and that were answered: programs that expect no replies cost ever
     /// fewer probes.
     needless: u32,
@@ -63,7 +66,16 @@ impl Watch {
     pub(super) fn new(now: Instant, leads: bool) -> Self {
         let turn = if leads { TURN_OF_LEADER } else { TURN };
         let keepalive = now + KEEPALIVE + turn;
-        Self { keepalive, turn, awaiting: None, heard: None, needless: 0, has_failed: false, check: None }
+        Self {
+            keepalive,
+            turn,
+            awaiting: None,
+            heard: None,
+            hush: Hush::default(),
+            needless: 0,
+            has_failed: false,
+            check: None,
+        }
     }
 
     /// Data went out over the chosen path.
@@ -79,13 +91,15 @@ impl Watch {
     }
 
     /// Data came in by the chosen path: where there are replies, silence means something.
-    pub(super) fn replied(&mut self) {
+    pub(super) fn replied(&mut self, now: Instant) {
         self.needless = 0;
+        self.hush.replied(now);
     }
 
     /// A probe of the peer came in by the chosen path: the next turn is ours.
     pub(super) fn probed(&mut self, now: Instant) {
         self.keepalive = now + KEEPALIVE;
+        self.hush.settle();
     }
 
     /// A probe of the chosen path was answered.
@@ -93,6 +107,7 @@ impl Watch {
         let was_needless = self.check.take().is_some_and(|check| check.by_silence && !self.has_failed);
         self.needless += u32::from(was_needless);
         self.has_failed = false;
+        self.hush.settle();
         self.heard(now);
     }
 
@@ -102,6 +117,7 @@ impl Watch {
         self.needless += 1;
         self.has_failed = true;
         (self.awaiting, self.check) = (None, None);
+        self.hush.settle();
     }
 
     /// Whether it failed its last check.
@@ -137,12 +153,12 @@ impl Watch {
 
     /// When the watch needs the time again, and why.
     pub(super) fn deadline(&self, rtt: Option<Duration>) -> (Instant, &'static str) {
-        let keepalive = (self.keepalive, "keepalive");
-        match (&self.check, self.awaiting) {
-            (Some(check), _) => (check.due, "path check"),
-            (None, Some(since)) => keepalive.min((since + self.silence(rtt), "silence")),
-            (None, None) => keepalive,
+        if let Some(check) = &self.check {
+            return (check.due, "path check");
         }
+        let silence = self.awaiting.map(|since| (since + self.silence(rtt), "silence"));
+        let hush = self.hush.due().map(|due| (due, "a conversation that broke off"));
+        silence.into_iter().chain(hush).fold((self.keepalive, "keepalive"), Ord::min)
     }
 
     /// `beside`: another path was found alive since the check began.
@@ -152,7 +168,8 @@ impl Watch {
         }
         match &self.check {
             None => {
-                self.begin(now, rtt, self.keepalive > now);
+                let is_hush = self.hush.take(now);
+                self.begin(now, rtt, self.keepalive > now && !is_hush);
                 Verdict::Probe
             }
             Some(check) if check.tries >= self.patience(check, beside) => Verdict::Failed,

@@ -307,7 +307,7 @@ impl Pair {
             Message::Data => {
                 agent.received(self.now, flight.via);
                 if agent.chosen() == Some(flight.via) {
-                    agent.replied();
+                    agent.replied(self.now);
                 }
                 if self.echoes && flight.to == B {
                     self.talk_from(B);

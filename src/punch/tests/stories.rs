@@ -400,3 +400,18 @@ fn loss_alone_rarely_moves_a_path() {
     let switches = switches(&pair, A).len();
     assert!(switches <= 6, "{switches} switches in ten minutes");
 }
+
+#[test]
+fn who_only_replies_finds_out_that_its_router_has_another_address() {
+    let mut pair = connected(direct_link());
+    pair.talks = [true, false];
+    pair.echoes = true;
+    pair.run(secs(100));
+    let cut = pair.elapsed();
+    for link in &mut pair.links {
+        link.up[A] = false;
+    }
+    pair.links[DIRECT].up[B] = false;
+    pair.run(secs(1));
+    assert!(pair.log.iter().any(|logged| logged.side == B && logged.at > cut && logged.output == Output::Doubt));
+}
