@@ -16,7 +16,9 @@ fn human(session: &Session, info: views::Info) -> String {
         (Some(reason), state) => session.colour(33, &format!("{state}: {reason}")),
         (None, state) => session.colour(33, state),
     };
-    format::pairs(&[
+    let others = info.rendezvous_servers.iter().filter(|server| server.url != link.url);
+    let others: Vec<String> = others.map(|server| format!("{} ({})", server.url, server.state)).collect();
+    let mut lines = vec![
         ("hostname", info.hostname.clone().unwrap_or_else(|| "(none)".into())),
         ("node ID", info.node_id.clone()),
         ("address", info.address.clone()),
@@ -26,6 +28,8 @@ fn human(session: &Session, info: views::Info) -> String {
         ("interface", format!("{}, UDP port {}", info.interface, info.listen_port)),
         ("rendezvous", if link.embedded { format!("{} (in this process)", link.url) } else { link.url.clone() }),
         ("", state),
-        ("running", format!("{}, version {}", format::age(info.uptime_secs), info.version)),
-    ])
+    ];
+    lines.extend(others.into_iter().map(|other| ("", other)));
+    lines.push(("running", format!("{}, version {}", format::age(info.uptime_secs), info.version)));
+    format::pairs(&lines)
 }

@@ -26,7 +26,7 @@ impl std::fmt::Display for PathKind {
 }
 
 /// Answer to `info`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Info {
     /// `a1b2.c3d4.e5f6`.
     pub node_id: String,
@@ -44,8 +44,10 @@ pub struct Info {
     pub tunnel_key: String,
     /// Seconds since the start.
     pub uptime_secs: u64,
-    /// The rendezvous server.
+    /// The rendezvous server: the first that is connected, where there are several.
     pub rendezvous: Rendezvous,
+    /// All rendezvous servers, in the order of the configuration.
+    pub rendezvous_servers: Vec<Rendezvous>,
     /// The TUN device.
     pub interface: String,
     /// The UDP port.
@@ -62,8 +64,8 @@ impl std::fmt::Display for Info {
     }
 }
 
-/// The link to the rendezvous server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The link to a rendezvous server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rendezvous {
     /// `pilot://KEY@HOST:PORT`.
     pub url: String,
@@ -75,6 +77,10 @@ pub struct Rendezvous {
     pub reason: Option<String>,
     /// Whether this process runs it.
     pub embedded: bool,
+    /// How its relay is reached, once that knows us: `udp` or `tls`.
+    pub relay: Option<String>,
+    /// The last round trip to its relay, milliseconds.
+    pub rtt_ms: Option<f64>,
 }
 
 /// Answer to `peers`.

@@ -19,6 +19,7 @@ use super::places;
 use crate::control::views::Setting;
 use crate::identity::{Hostname, Network, Prefix, RendezvousUrl, TunnelKey};
 use crate::link::{Detour, Proxy};
+use crate::rendezvous::client::MAX_SERVERS;
 use crate::wire::mtu;
 
 /// What is wrong with a setting, and where.
@@ -113,8 +114,8 @@ pub struct Config {
     pub mutual_by_name: bool,
     /// The proxy to the rendezvous server.
     pub proxy: Option<Detour>,
-    /// The configured rendezvous server.
-    pub rendezvous: Option<RendezvousUrl>,
+    /// The configured rendezvous servers.
+    pub rendezvous: Vec<RendezvousUrl>,
     /// The server to run where none is configured, unless that is turned off.
     pub embedded: Option<Embedded>,
     /// Hand-configured peers.
@@ -174,7 +175,7 @@ impl Config {
                 || "name".into(),
                 |choice| mutual(choice),
             )? == "name",
-            rendezvous: layers.parsed("rendezvous.url", up.rendezvous.clone(), file.rendezvous.url)?,
+            rendezvous: layers.list("rendezvous.url", &up.rendezvous, file.rendezvous.url, MAX_SERVERS)?,
             proxy: proxy(&mut layers, up.proxy.clone(), file.proxy)?,
             embedded: embedded(&mut layers, up, file.rendezvous.embedded),
             wireguard: file.wireguard.peers.into_iter().map(Into::into).collect(),

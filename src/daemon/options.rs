@@ -39,9 +39,9 @@ pub struct Up {
     /// Local socket [default: /run/pilot/pilotd.sock]
     #[arg(long, env = "PILOT_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Rendezvous server, pilot://KEY@HOST:PORT
-    #[arg(long, env = "PILOT_RENDEZVOUS", value_name = "URL")]
-    pub rendezvous: Option<String>,
+    /// Rendezvous server, pilot://KEY@HOST:PORT; may be repeated: the first is the one that others are told
+    #[arg(long, env = "PILOT_RENDEZVOUS", value_name = "URL", value_delimiter = ',')]
+    pub rendezvous: Vec<String>,
     /// HTTP proxy to the rendezvous server, http://[USER:PASSWORD@]HOST:PORT; HTTPS_PROXY is used where it is needed
     #[arg(long, env = "PILOT_PROXY", hide_env_values = true, value_name = "URL")]
     pub proxy: Option<String>,

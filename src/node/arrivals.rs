@@ -59,8 +59,8 @@ impl Node {
             }
             return;
         }
-        let result = self.client.handle_frame(now, frame);
-        self.drain_client(now);
+        let result = self.clients.handle_frame(now, stream, frame);
+        self.drain_clients(now);
         self.counted(result);
     }
 
@@ -113,13 +113,13 @@ impl Node {
                 self.sampled(now, slot, from, bytes)
             }
             Datagram::Stun(bytes) => {
-                let result = self.client.handle_stun(now, socket, from, bytes);
-                self.drain_client(now);
+                let result = self.clients.handle_stun(now, socket, from, bytes);
+                self.drain_clients(now);
                 result
             }
             Datagram::Relay(bytes) => {
-                let result = self.client.handle_relay(now, from, bytes);
-                self.drain_client(now);
+                let result = self.clients.handle_relay(now, from, bytes);
+                self.drain_clients(now);
                 result
             }
             Datagram::Beacon(bytes) => self.beacon(now, from, bytes),

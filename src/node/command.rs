@@ -110,28 +110,32 @@ pub struct Info {
     pub tunnel_key: TunnelKey,
     /// Since the node was made.
     pub uptime: Duration,
-    /// How the rendezvous stands.
-    pub rendezvous: RendezvousView,
+    /// How the rendezvous servers stand, in the order of the configuration.
+    pub rendezvous: Vec<RendezvousView>,
 }
 
-/// How the rendezvous stands.
+/// How a rendezvous server stands.
 #[derive(Clone, Debug)]
 pub struct RendezvousView {
-    /// The server that we use.
-    pub url: Option<RendezvousUrl>,
+    /// Where and who it is.
+    pub url: RendezvousUrl,
     /// Whether we are logged in.
     pub is_up: bool,
     /// For how long that has been so.
     pub since: Duration,
     /// Why it is down.
     pub reason: Option<String>,
+    /// How frames for its relay leave, while that knows us.
+    pub relay: Option<Via>,
+    /// The last round trip to its relay.
+    pub relay_rtt: Option<Duration>,
 }
 
 /// How we are doing.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// How the rendezvous stands.
-    pub rendezvous: RendezvousView,
+    /// How the rendezvous servers stand, in the order of the configuration.
+    pub rendezvous: Vec<RendezvousView>,
     /// What is known of our NAT.
     pub nat: Nat,
     /// What we tell peers about where we are.

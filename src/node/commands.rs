@@ -11,7 +11,6 @@ use super::trust::{MAX_PEERS, Refusal};
 use super::{Node, trust};
 use crate::identity::{Hostname, PublicKey, Target};
 use crate::peer::record::Change;
-use crate::rendezvous::client::State;
 use crate::wire::Now;
 
 /// The most commands that wait for something at once.
@@ -30,7 +29,7 @@ pub(super) enum Wish {
     /// A pong.
     Ping(Ping),
     /// The server's word about a name.
-    Hostname { request: u64, wanted: Option<Hostname> },
+    Hostname { request: (u8, u64), wanted: Option<Hostname> },
 }
 
 type Answered = Result<Answer, CommandError>;
@@ -65,18 +64,20 @@ impl Node {
     }
 
     fn start_hostname(&mut self, now: Now, id: CommandId, wanted: Option<Hostname>) {
-        if let State::Down { reason } = self.client.state() {
-            let error = CommandError::RendezvousUnreachable(reason.clone());
-            return self.answer(id, Err(error));
+        if let Some(reason) = self.clients.down() {
+            return self.answer(id, Err(CommandError::RendezvousUnreachable(reason)));
         }
-        let request = self.client.set_hostname(wanted.as_ref());
-        self.drain_client(now);
+        let Some(request) = self.clients.set_hostname(wanted.as_ref()) else {
+            let reason = "the login is under way".to_owned();
+            return self.answer(id, Err(CommandError::RendezvousUnreachable(reason)));
+        };
+        self.drain_clients(now);
         let wish = Wish::Hostname { request, wanted };
         self.wait_for(id, now.monotonic + HOSTNAME_PATIENCE, wish);
     }
 
     /// The server has answered about a name.
-    pub(super) fn hostname_set(&mut self, now: Now, answered: u64, taken: bool) {
+    pub(super) fn hostname_set(&mut self, now: Now, answered: (u8, u64), taken: bool) {
         let is_answered = |wish: &Wish| matches!(wish, Wish::Hostname { request, .. } if *request == answered);
         let found = self.open.iter().find(|(_, open)| is_answered(&open.wish));
         let Some(id) = found.map(|(id, _)| *id) else {
@@ -88,7 +89,7 @@ impl Node {
         match wanted {
             Some(name) if taken => self.answer(id, Err(CommandError::HostnameTaken(name))),
             wanted => {
-                self.client.claim_hostname(wanted.clone());
+                self.clients.claim_hostname(wanted.as_ref());
                 self.me.hostname = wanted.clone();
                 let change = Change::SetHostname(wanted.clone());
                 self.outputs.push_back(Output::Save(change));

@@ -78,7 +78,7 @@ impl Node {
             let text = "an invite has 1 to 1000 uses and lasts at most 30 days";
             return Err(CommandError::BadArgument(text.into()));
         }
-        let rendezvous = self.rendezvous.clone().ok_or(CommandError::NoRendezvous)?;
+        let rendezvous = self.rendezvous.first().cloned().ok_or(CommandError::NoRendezvous)?;
         let mut secret = Zeroizing::new([0; 16]);
         self.rng.fill_bytes(secret.as_mut());
         let expires = now.unix_seconds().saturating_add(lifetime.as_secs().max(1));
@@ -102,8 +102,10 @@ impl Node {
         if theirs != ours {
             return Err(CommandError::WrongNetwork { ours, theirs });
         }
-        let server = self.rendezvous.as_ref().ok_or(CommandError::NoRendezvous)?;
-        if server.key != token.rendezvous.key {
+        if self.rendezvous.is_empty() {
+            return Err(CommandError::NoRendezvous);
+        }
+        if self.rendezvous.iter().all(|server| server.key != token.rendezvous.key) {
             let theirs = token.rendezvous.clone();
             return Err(CommandError::WrongRendezvous { theirs });
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::command::CommandId;
+use super::repeats::Receipt;
 use crate::identity::{Hostname, PublicKey, Token};
 use crate::wire::introduction::{Redemption, TrustAnswer, TrustStatement};
 
@@ -18,11 +19,11 @@ pub(super) enum Purpose {
     /// A command redeems this token, whose inviter the key is.
     Join(CommandId, Token),
     /// The key signed a request to us.
-    Asked { statement: TrustStatement, known_as: Option<Hostname>, delivery: u64 },
+    Asked { statement: TrustStatement, known_as: Option<Hostname>, receipt: Receipt },
     /// The key signed an answer to a request of ours.
-    Answered { answer: TrustAnswer, delivery: u64 },
+    Answered { answer: TrustAnswer, receipt: Receipt },
     /// The key redeemed an invite of ours.
-    Redeemed { redemption: Redemption, delivery: u64 },
+    Redeemed { redemption: Redemption, receipt: Receipt },
 }
 
 impl Purpose {

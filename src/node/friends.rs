@@ -83,7 +83,7 @@ impl Node {
     pub(super) fn introduction_to(&self, key: &PublicKey, answer: bool) -> Introduction {
         let others = self.friends.relaying.iter().filter(|(_, friend)| friend != key);
         let friends = others.take(MAX_FRIENDS).map(|(_, friend)| friend_tag(friend, &self.me.key, key)).collect();
-        Introduction { friends, ..self.me.introduction(&self.client, answer) }
+        Introduction { friends, ..self.me.introduction(&self.clients, answer) }
     }
 
     /// Asks a friend to pass on the first bytes of the buffer.

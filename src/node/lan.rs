@@ -38,7 +38,6 @@ use schedule::Schedule;
 
 use super::{Node, Output};
 use crate::identity::PublicKey;
-use crate::rendezvous::client::State;
 use crate::wire::beacon::{self, Beacon, BeaconNonce, Receiver};
 use crate::wire::introduction::Introduction;
 use crate::wire::{Candidate, CandidateKind, Drop, Hop, Now};
@@ -150,11 +149,11 @@ impl Node {
 
     /// What we say of ourselves on a LAN: as many of our own addresses as fit.
     fn lan_introduction(&self, answer: bool) -> Option<Introduction> {
-        let mut introduction = self.me.introduction(&self.client, answer);
+        let mut introduction = self.me.introduction(&self.clients, answer);
         introduction.candidates.retain(is_host);
-        if *self.client.state() != State::LoggedIn {
+        if !self.clients.is_logged_in() {
             // No rendezvous grants the name that we ask for, and our friends still know us by it.
-            introduction.hostname = self.client.claimed().cloned();
+            introduction.hostname = self.clients.claimed().cloned();
         }
         while !beacon::fits(&introduction) {
             introduction.candidates.pop()?;

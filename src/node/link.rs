@@ -2,6 +2,7 @@
 
 use super::connect::Heard;
 use super::output::{Event, Output};
+use super::repeats::{Receipt, Repeats};
 use super::spares::Owner;
 use super::{Node, derive::Purpose};
 use crate::identity::{Hostname, PublicKey, envelope};
@@ -11,44 +12,63 @@ use crate::wire::rendezvous::{Acknowledge, Deliver};
 use crate::wire::{Drop, Hop, Now};
 
 impl Node {
-    /// Carries out what the client machine wants.
-    pub(super) fn drain_client(&mut self, now: Now) {
-        while let Some(output) = self.client.poll_output() {
+    /// Carries out what the client machines want.
+    pub(super) fn drain_clients(&mut self, now: Now) {
+        while let Some((server, output)) = self.clients.poll_output() {
             match output {
-                client::Output::Send(message) => self.outputs.push_back(Output::Link(message)),
+                client::Output::Send(message) => self.outputs.push_back(Output::Link(server, message)),
                 client::Output::Transmit { socket, to, payload } => self.transmit(Hop::Udp { socket, to }, payload),
-                client::Output::OpenSpares(count) => self.ask_spares(Owner::Nat, count),
-                client::Output::CloseSpares => self.close_spares(self.spares.of(Owner::Nat)),
-                client::Output::Frame(payload) => self.transmit(Hop::Stream(0), payload),
-                client::Output::Stream(wish) => self.outputs.push_back(Output::Stream(wish)),
-                client::Output::Notice(notice) => self.noticed(now, notice),
+                client::Output::OpenSpares(count) => self.ask_spares(Owner::Nat(server), count),
+                client::Output::CloseSpares => self.close_spares(self.spares.of(Owner::Nat(server))),
+                client::Output::Frame(payload) => self.transmit(Hop::Stream(server), payload),
+                client::Output::Stream(wish) => self.outputs.push_back(Output::Stream(server, wish)),
+                client::Output::Notice(notice) => self.noticed(now, server, notice),
             }
         }
     }
 
-    fn noticed(&mut self, now: Now, notice: Notice) {
+    fn noticed(&mut self, now: Now, server: u8, notice: Notice) {
         match notice {
-            Notice::LoggedIn { hostname, hostname_taken } => self.logged_in(hostname, hostname_taken),
+            Notice::LoggedIn { hostname, hostname_taken } => self.logged_in(server, hostname, hostname_taken),
             Notice::Down { reason } => self.event(Event::RendezvousDown { reason }),
             Notice::Gathered => self.gathered(now),
             Notice::Changed => self.candidates_changed(now),
             Notice::Moved => self.is_stale = true,
             Notice::Delivered { sealed, delivery } => {
-                let result = self.delivered(now, &sealed, delivery);
-                self.refused(now, result, delivery);
+                let receipt = Receipt { server, delivery };
+                self.once(now, receipt, &sealed, |node| node.delivered(now, &sealed, receipt));
             }
             Notice::TrustRequested { delivery, sender, hostname, statement } => {
-                let result = self.trust_requested(now, sender, hostname, &statement, delivery);
-                self.refused(now, result, delivery);
+                let receipt = Receipt { server, delivery };
+                let content = [&sender.as_bytes()[..], &statement].concat();
+                self.once(now, receipt, &content, |node| {
+                    node.trust_requested(now, sender, hostname, &statement, receipt)
+                });
             }
-            Notice::HostnameSet { request, taken } => self.hostname_set(now, request, taken),
+            Notice::HostnameSet { request, taken } => self.hostname_set(now, (server, request), taken),
         }
     }
 
-    fn logged_in(&mut self, hostname: Option<Hostname>, hostname_taken: bool) {
-        self.me.hostname = hostname.clone();
+    /// Takes in what came by one server, unless another has brought the same before.
+    fn once(&mut self, now: Now, receipt: Receipt, content: &[u8], take: impl FnOnce(&mut Node) -> Result<(), Drop>) {
+        let digest = Repeats::digest(content);
+        if self.repeats.has(&digest) {
+            return self.acknowledge(now, receipt);
+        }
+        let result = take(self);
+        if result != Err(Drop::RateLimited) {
+            self.repeats.add(digest);
+        }
+        self.refused(now, result, receipt);
+    }
+
+    /// Our name is what the first server that we are logged in at calls us.
+    fn logged_in(&mut self, server: u8, hostname: Option<Hostname>, hostname_taken: bool) {
+        if self.clients.first().is_some_and(|(first, _)| first == server) {
+            self.me.hostname = hostname.clone();
+        }
         self.event(Event::RendezvousUp { hostname });
-        if hostname_taken && let Some(name) = self.client.claimed().cloned() {
+        if hostname_taken && let Some(name) = self.clients.claimed().cloned() {
             self.event(Event::HostnameTaken(name));
         }
     }
@@ -57,7 +77,7 @@ impl Node {
     fn gathered(&mut self, now: Now) {
         self.timers.announce_at = None;
         self.is_stale = true;
-        self.me.set_nat(&self.client);
+        self.me.set_nat(&self.clients);
         self.update_ways(now);
         self.event(Event::Candidates);
         self.announce(now);
@@ -65,7 +85,7 @@ impl Node {
 
     /// Opens an envelope. Its sender is proven then; whether it may say that is checked before
     /// anything is kept, moved or answered.
-    fn delivered(&mut self, now: Now, sealed: &[u8], delivery: u64) -> Result<(), Drop> {
+    fn delivered(&mut self, now: Now, sealed: &[u8], receipt: Receipt) -> Result<(), Drop> {
         let opened = envelope::open(&self.me.identity, sealed);
         let opened = opened.map_err(|_| Drop::MalformedEnvelope)?;
         let (sender, body) = (opened.sender, opened.body.as_slice());
@@ -76,23 +96,23 @@ impl Node {
                 }
                 let introduction = Introduction::decode(body)?;
                 self.introduced(now, &sender, introduction, Heard::Rendezvous)?;
-                self.acknowledge(now, delivery);
+                self.acknowledge(now, receipt);
                 Ok(())
             }
-            EnvelopeKind::TrustStatement => self.trust_requested(now, sender, None, body, delivery),
+            EnvelopeKind::TrustStatement => self.trust_requested(now, sender, None, body, receipt),
             EnvelopeKind::TrustAnswer => {
                 let answer = TrustAnswer::decode(body)?;
                 if !self.book.is_awaited(&answer) && !self.is_joining(&answer, &sender) {
                     return Err(Drop::Unexpected);
                 }
-                self.derive(now, sender, Purpose::Answered { answer, delivery })
+                self.derive(now, sender, Purpose::Answered { answer, receipt })
             }
             EnvelopeKind::Redemption => {
                 let redemption = Redemption::decode(body)?;
                 if !self.book.admits(now, &sender, &redemption) {
                     return Err(Drop::Untrusted);
                 }
-                let purpose = Purpose::Redeemed { redemption, delivery };
+                let purpose = Purpose::Redeemed { redemption, receipt };
                 self.derive(now, sender, purpose)
             }
         }
@@ -105,7 +125,7 @@ impl Node {
         sender: PublicKey,
         known_as: Option<Hostname>,
         statement: &[u8],
-        delivery: u64,
+        receipt: Receipt,
     ) -> Result<(), Drop> {
         let is_peer = self.book.peer(&sender).is_some();
         if !is_peer && !self.strangers.take(now.monotonic) {
@@ -116,24 +136,25 @@ impl Node {
         if sender == self.me.key || !self.me.is_meant(statement.target()) {
             return Err(Drop::Unexpected);
         }
-        let purpose = Purpose::Asked { statement, known_as, delivery };
+        let purpose = Purpose::Asked { statement, known_as, receipt };
         self.derive(now, sender, purpose)
     }
 
     /// Counts a refusal. The server forgets what is refused for good; what came too fast, it keeps.
-    fn refused(&mut self, now: Now, result: Result<(), Drop>, delivery: u64) {
+    fn refused(&mut self, now: Now, result: Result<(), Drop>, receipt: Receipt) {
         let Err(reason) = result else { return };
         self.drops.count(reason);
         if reason != Drop::RateLimited {
-            self.acknowledge(now, delivery);
+            self.acknowledge(now, receipt);
         }
     }
 
     /// Tells the server to forget a durable delivery; queued behind the changes that it caused.
-    pub(super) fn acknowledge(&mut self, now: Now, delivery: u64) {
+    pub(super) fn acknowledge(&mut self, now: Now, receipt: Receipt) {
+        let Receipt { server, delivery } = receipt;
         if delivery != 0 {
-            self.client.send_now(Acknowledge { delivery }.into());
-            self.drain_client(now);
+            self.clients.send_to(server, Acknowledge { delivery }.into());
+            self.drain_clients(now);
         }
     }
 
@@ -154,10 +175,10 @@ impl Node {
             durable: is_durable,
         };
         if !is_durable {
-            self.client.send_now(message.into());
-        } else if !self.client.send(now, message.into()) {
+            self.clients.send_now(&message.into());
+        } else if !self.clients.send(now, &message.into()) {
             self.drops.count(Drop::QueueFull);
         }
-        self.drain_client(now);
+        self.drain_clients(now);
     }
 }

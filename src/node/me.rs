@@ -7,10 +7,10 @@ use crate::identity::{
     Address, Hostname, Identity, Network, NodeId, Prefix, PublicKey, Target, TunnelCertificate, TunnelSecret,
 };
 use crate::punch::Families;
-use crate::rendezvous::client::Client;
+use crate::rendezvous::client::Clients;
 use crate::wire::introduction::Introduction;
 use crate::wire::nat::Mapping;
-use crate::wire::{Candidate, CandidateKind, Nat, Path};
+use crate::wire::{Candidate, CandidateKind, Nat, Path, RelayAddress};
 
 /// The most of our own addresses that become candidates.
 const MAX_HOSTS: usize = 16;
@@ -100,9 +100,9 @@ impl Me {
     }
 
     /// Takes what the client found out about our NAT; none where we are seen as we are.
-    pub fn set_nat(&mut self, client: &Client) {
-        self.nat = client.nat();
-        let seen = client.reflexive();
+    pub fn set_nat(&mut self, clients: &Clients) {
+        self.nat = clients.nat();
+        let seen = clients.reflexive();
         let mut v4 = seen.iter().filter(|seen| seen.is_ipv4()).peekable();
         if v4.peek().is_some() && v4.all(|seen| self.hosts.contains(seen)) {
             self.nat.mapping = Mapping::None;
@@ -122,25 +122,28 @@ impl Me {
         Families { v4: self.hosts.iter().any(SocketAddr::is_ipv4), v6: self.hosts.iter().any(SocketAddr::is_ipv6) }
     }
 
-    /// Where we might be reached, best first; the relay first, for it always works.
-    pub fn candidates(&self, client: &Client) -> Vec<Candidate> {
+    /// Where we might be reached, best first; relays first, for they always work.
+    pub fn candidates(&self, clients: &Clients) -> Vec<Candidate> {
         let candidate = |kind, path| Candidate { kind, path };
-        let relay = client.relay_address().map(|relay| candidate(CandidateKind::Relayed, Path::Relayed(relay)));
+        let relays = clients.places().map(|place| {
+            let relay = RelayAddress { server: place.id.endpoint(), ..place.address };
+            candidate(CandidateKind::Relayed, Path::Relayed(relay))
+        });
         let hosts = self.hosts.iter().map(|host| candidate(CandidateKind::Host, Path::Direct(*host)));
         let mapped = self.mapped.iter().filter(|outside| !self.hosts.contains(outside));
         let mapped = mapped.map(|outside| candidate(CandidateKind::Mapped, Path::Direct(*outside)));
-        let seen = client.reflexive();
+        let seen = clients.reflexive();
         let seen = seen.iter().filter(|seen| !self.hosts.contains(seen) && !self.mapped.contains(seen));
         let seen = seen.map(|seen| candidate(CandidateKind::Reflexive, Path::Direct(*seen)));
-        relay.into_iter().chain(hosts).chain(mapped).chain(seen).collect()
+        relays.chain(hosts).chain(mapped).chain(seen).collect()
     }
 
     /// What we say of ourselves.
-    pub fn introduction(&self, client: &Client, answer: bool) -> Introduction {
+    pub fn introduction(&self, clients: &Clients, answer: bool) -> Introduction {
         Introduction {
             certificate: self.certificate,
             hostname: self.hostname.clone(),
-            candidates: self.candidates(client),
+            candidates: self.candidates(clients),
             boot: self.boot,
             answer,
             nat: self.nat,

@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | `link` | what the rendezvous tells |
 //! | `lan` | whom to tell on the LAN, and what is heard there |
+//! | `repeats` | what several servers brought is taken in once |
 //! | `friends` | what friends pass on for each other |
 //! | `connect`, `attempt` | when to introduce the node and to start a handshake |
 //! | `handshake` | whom a handshake is answered |
@@ -47,6 +48,7 @@ mod ping;
 mod publish;
 mod punching;
 mod remote;
+mod repeats;
 mod roaming;
 mod settings;
 mod sizes;
@@ -76,6 +78,7 @@ use lan::Lan;
 use me::Me;
 use punching::Punching;
 use remote::Remotes;
+use repeats::Repeats;
 use spares::Spares;
 use timers::Timers;
 use trust::TrustBook;
@@ -83,7 +86,7 @@ use trust::TrustBook;
 use crate::identity::{NodeId, PublicKey, RendezvousUrl};
 use crate::peer::{Limiter, PeerTable, Slot};
 use crate::rendezvous::LinkEvent;
-use crate::rendezvous::client::Client;
+use crate::rendezvous::client::Clients;
 use crate::wire::introduction::Nonce;
 use crate::wire::{Drop, Drops, Hop, Now};
 
@@ -101,11 +104,11 @@ const BUFFER: usize = 65_536 + 64;
 pub struct Node {
     me: Me,
     started: Instant,
-    rendezvous: Option<RendezvousUrl>,
+    rendezvous: Vec<RendezvousUrl>,
     rng: ChaCha20Rng,
     book: TrustBook,
     remotes: Remotes,
-    client: Client,
+    clients: Clients,
     limiter: Limiter,
     drops: Arc<Drops>,
     /// What the datapath works with; older than the peers' state while `is_stale`.
@@ -124,6 +127,7 @@ pub struct Node {
     open: BTreeMap<CommandId, Open>,
     timers: Timers,
     spares: Spares,
+    repeats: Repeats,
     /// How often we may tell programs that their packets are too large.
     refusals: Bucket,
     punching: Punching,
@@ -147,10 +151,11 @@ impl Node {
         let book = TrustBook::new(key, state.id, settings.mutual, &state.records);
         let hostname = settings.hostname.clone().or(state.records.hostname.clone());
         let me = Me::new(&settings, state, boot);
+        let servers: Vec<PublicKey> = settings.rendezvous.iter().map(|url| url.key).collect();
         let mut node = Node {
             started: now.monotonic,
             rendezvous: settings.rendezvous,
-            client: Client::new(settings.network, hostname, client_seed, now),
+            clients: Clients::new(settings.network, hostname.as_ref(), &servers, client_seed, now),
             limiter: Limiter::new(me.certificate.key, handshake::ADMITTED),
             table: Arc::new(publish::empty(&me)),
             me,
@@ -168,6 +173,7 @@ impl Node {
             open: BTreeMap::new(),
             timers: Timers::new(now.monotonic),
             spares: Spares::default(),
+            repeats: Repeats::default(),
             refusals: Bucket::new(64, Duration::from_millis(10)),
             punching: Punching::default(),
             friends: Friends::default(),
@@ -180,11 +186,11 @@ impl Node {
         node
     }
 
-    /// Takes what the link reports.
-    pub fn handle_link(&mut self, now: Now, event: LinkEvent) {
-        let result = self.client.handle_link(now, event);
+    /// Takes what the link to the rendezvous server with this number reports.
+    pub fn handle_link(&mut self, now: Now, server: u8, event: LinkEvent) {
+        let result = self.clients.handle_link(now, server, event);
         self.counted(result);
-        self.drain_client(now);
+        self.drain_clients(now);
     }
 
     /// Takes a command; its answer is an [`Output::Answer`] with the same number.

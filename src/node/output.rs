@@ -41,10 +41,10 @@ pub enum Output {
     CloseSpares(Vec<u16>),
     /// Write this packet to the TUN device.
     Packet(Vec<u8>),
-    /// Open the relay stream, or let it be closed.
-    Stream(Wish),
-    /// Give this message to the rendezvous link.
-    Link(ClientMessage),
+    /// Open the relay stream of the rendezvous server with this number, or let it be closed.
+    Stream(u8, Wish),
+    /// Give this message to the link to the rendezvous server with this number.
+    Link(u8, ClientMessage),
     /// Leave the connections to the rendezvous as they are and make others at once: they lead nowhere any more.
     Redial,
     /// Derive this key's node ID off the machine, and report it with `handle_derived`. One at a time.

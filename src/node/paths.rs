@@ -1,5 +1,7 @@
 //! Carries out what each peer's path agent wants.
 
+use std::net::SocketAddr;
+
 use super::output::{Event, Output};
 use super::remote::{Ways, view};
 use super::{Node, Slot};
@@ -65,17 +67,18 @@ impl Node {
     }
 
     pub(super) fn update_way(&mut self, now: Now, slot: Slot) {
-        let relay = self.client.relay_address();
+        let relays: Vec<(SocketAddr, SocketAddr)> =
+            self.clients.places().map(|place| (place.id.endpoint(), place.address.server)).collect();
         let families = self.me.families();
         let nat = self.me.nat;
         let (friends, common) = (self.relaying().collect(), self.through_friends(slot));
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
         };
-        let mut candidates = through(relay, &remote.told);
+        let mut candidates = through(&relays, &remote.told);
         candidates.extend(common);
         if let Ways::Agent(agent) = &mut remote.ways {
-            agent.set_local(now, families, relay.is_some());
+            agent.set_local(now, families, relays.iter().map(|(_, server)| *server).collect());
             agent.set_nats(now, nat, remote.nat);
             agent.set_friends(now, friends);
             if !remote.told.is_empty() {
@@ -85,16 +88,16 @@ impl Node {
     }
 }
 
-/// What a peer told, with our own relay server in place of the one that it named: in one network all
-/// use the same server, each by the address at which it reaches it, and frames are sent to no other.
-fn through(relay: Option<RelayAddress>, told: &[Candidate]) -> Vec<Candidate> {
-    let reachable = |candidate: &Candidate| match (candidate.path, relay) {
-        (Path::Direct(_) | Path::Spare { .. }, _) => Some(*candidate),
-        (Path::Relayed(theirs), Some(ours)) => Some(Candidate {
-            path: Path::Relayed(RelayAddress { server: ours.server, allocation: theirs.allocation }),
-            ..*candidate
-        }),
-        (Path::Relayed(_), None) | (Path::Friend { .. }, _) => None,
+/// What a peer told, with the relays that it named as we reach them; frames are sent to no others.
+fn through(relays: &[(SocketAddr, SocketAddr)], told: &[Candidate]) -> Vec<Candidate> {
+    let reachable = |candidate: &Candidate| match candidate.path {
+        Path::Direct(_) | Path::Spare { .. } => Some(*candidate),
+        Path::Relayed(theirs) => {
+            let (_, server) = relays.iter().find(|(name, _)| *name == theirs.server)?;
+            let path = Path::Relayed(RelayAddress { server: *server, ..theirs });
+            Some(Candidate { path, ..*candidate })
+        }
+        Path::Friend { .. } => None,
     };
     told.iter().filter_map(reachable).collect()
 }

@@ -6,7 +6,7 @@ use super::me::Me;
 use super::{Node, Output};
 use crate::identity::Address;
 use crate::peer::{Entry, Overlay, PeerTable, Relay};
-use crate::rendezvous::client::{Client, Via};
+use crate::rendezvous::client::{Clients, Via};
 use crate::wire::Hop;
 
 /// The table of a node without peers.
@@ -27,7 +27,7 @@ impl Node {
             path: remote.path(),
             mtu: remote.mtu(),
         });
-        let table = PeerTable::new(overlay(&self.me), relay(&self.client), entries.collect());
+        let table = PeerTable::new(overlay(&self.me), relays(&self.clients), entries.collect());
         self.table = Arc::new(table);
         // Ahead of everything: what leaves after it may be answered before the next output is carried out.
         self.outputs.push_front(Output::Table(self.table.clone()));
@@ -38,12 +38,16 @@ fn overlay(me: &Me) -> Overlay {
     Overlay { prefix: me.prefix, address: Address { network: me.network, node: me.id } }
 }
 
-fn relay(client: &Client) -> Option<Relay> {
-    let credential = client.relay_credential()?;
-    let server = client.relay_address()?.server;
-    let hop = match client.relay_via()? {
-        Via::Udp(to) => Hop::main(to),
-        Via::Stream => Hop::Stream(0),
-    };
-    Some(Relay { server, hop, session: credential.session, allocation: credential.allocation })
+/// Our places on the relays.
+fn relays(clients: &Clients) -> impl Iterator<Item = Relay> {
+    clients.places().map(|place| Relay {
+        number: place.number,
+        server: place.address.server,
+        hop: match place.via {
+            Via::Udp(to) => Hop::main(to),
+            Via::Stream => Hop::Stream(place.number),
+        },
+        session: place.credential.session,
+        allocation: place.credential.allocation,
+    })
 }

@@ -66,7 +66,7 @@ impl Node {
 
     /// Takes the sockets that were opened for a peer.
     pub(super) fn prepared(&mut self, now: Now, slot: Slot, sockets: Vec<u16>) {
-        let Some((server, _)) = self.client.stun_server().zip(sockets.first()) else {
+        let Some((server, _)) = self.clients.stun_server().zip(sockets.first()) else {
             return self.unprepared(now, slot);
         };
         let mut transaction = Transaction::default();

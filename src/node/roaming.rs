@@ -61,17 +61,17 @@ impl Node {
     /// A peer did not answer in time: perhaps a router gave us another address, and nobody knows where we are.
     pub(super) fn doubt(&mut self, now: Now) {
         if self.doubts.take(now.monotonic) {
-            self.client.doubt(now);
-            self.drain_client(now);
+            self.clients.doubt(now);
+            self.drain_clients(now);
         }
     }
 
     fn rearrange(&mut self, now: Now, lost: Families, is_elsewhere: bool) {
         match is_elsewhere {
-            true => self.client.network_changed(now),
-            false => self.client.network_grew(now),
+            true => self.clients.network_changed(now),
+            false => self.clients.network_grew(now),
         }
-        self.drain_client(now);
+        self.drain_clients(now);
         self.candidates_changed(now);
         for slot in self.remotes.slots() {
             self.with_agent(slot, |agent| agent.network_changed(now, lost));

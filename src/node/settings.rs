@@ -16,8 +16,8 @@ pub struct Settings {
     pub prefix: Prefix,
     /// The name to claim; none keeps the one that was set by command, or that the rendezvous has.
     pub hostname: Option<Hostname>,
-    /// The server that the link connects to; it goes into our tokens.
-    pub rendezvous: Option<RendezvousUrl>,
+    /// The servers that links connect to, at most four with different keys; the first goes into our tokens.
+    pub rendezvous: Vec<RendezvousUrl>,
     /// What makes two requests approve each other.
     pub mutual: Mutual,
     /// Peers without an identity, configured by hand.

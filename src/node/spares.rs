@@ -11,8 +11,8 @@ use crate::wire::Now;
 /// What spare sockets are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Finding out how our NAT behaves.
-    Nat,
+    /// Finding out how our NAT behaves, with the rendezvous server of this number.
+    Nat(u8),
     /// Punching towards a peer.
     Peer(Slot),
 }
@@ -50,9 +50,9 @@ impl Node {
         };
         self.spares.open.extend(opened.iter().map(|(socket, _)| (*socket, owner)));
         match owner {
-            Owner::Nat => {
-                self.client.handle_spares(now, opened);
-                self.drain_client(now);
+            Owner::Nat(server) => {
+                self.clients.handle_spares(now, server, opened);
+                self.drain_clients(now);
             }
             Owner::Peer(slot) => self.prepared(now, slot, opened.iter().map(|(socket, _)| *socket).collect()),
         }

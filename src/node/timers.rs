@@ -63,8 +63,8 @@ impl Timers {
 
 impl Node {
     pub(super) fn run_timers(&mut self, now: Now) {
-        self.client.handle_timeout(now);
-        self.drain_client(now);
+        self.clients.handle_timeout(now);
+        self.drain_clients(now);
         let is_sweep = self.timers.sweep_at <= now.monotonic;
         self.look(now);
         for slot in self.remotes.slots() {
@@ -118,7 +118,7 @@ impl Node {
         let own = [
             self.timers.announce_at.map(|at| (at, "changed candidates")),
             self.timers.introduce_at.map(|at| (at, "introductions")),
-            self.client.poll_timeout(),
+            self.clients.poll_timeout(),
             self.open_deadline(),
             self.punching.due(),
             self.lan.due(),

@@ -43,17 +43,17 @@ impl Node {
         match purpose {
             Purpose::Trust(command) => self.trust_key(now, command, key, id),
             Purpose::Join(command, token) => self.join(now, command, token, id),
-            Purpose::Asked { statement, known_as, delivery } => {
+            Purpose::Asked { statement, known_as, receipt } => {
                 self.asked(now, key, id, &statement, known_as.as_ref());
-                self.acknowledge(now, delivery);
+                self.acknowledge(now, receipt);
             }
-            Purpose::Answered { answer, delivery } => {
+            Purpose::Answered { answer, receipt } => {
                 self.answered(now, key, id, &answer);
-                self.acknowledge(now, delivery);
+                self.acknowledge(now, receipt);
             }
-            Purpose::Redeemed { redemption, delivery } => {
+            Purpose::Redeemed { redemption, receipt } => {
                 self.redeemed(now, key, id, &redemption);
-                self.acknowledge(now, delivery);
+                self.acknowledge(now, receipt);
             }
         }
     }
@@ -148,11 +148,11 @@ impl Node {
             Target::Name(name) => request_trust::Target::Hostname(name.to_string()),
         };
         let message =
-            RequestTrust { request: self.client.next_request(), target: Some(target), sender_statement: statement };
-        if !self.client.send(now, message.into()) {
+            RequestTrust { request: self.clients.next_request(), target: Some(target), sender_statement: statement };
+        if !self.clients.send(now, &message.into()) {
             self.drops.count(Drop::QueueFull);
         }
-        self.drain_client(now);
+        self.drain_clients(now);
     }
 
     fn trust_key(&mut self, now: Now, command: CommandId, key: PublicKey, id: NodeId) {

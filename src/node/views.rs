@@ -5,9 +5,9 @@ use super::command::{Info, PathView, PeerView, RendezvousView, Status};
 use super::commands::refusal;
 use super::error::CommandError;
 use super::remote::Remote;
-use crate::identity::Target;
-use crate::rendezvous::client::State;
-use crate::wire::Now;
+use crate::identity::{RendezvousUrl, Target};
+use crate::rendezvous::client::{Client, State, Via};
+use crate::wire::{Now, Path};
 
 impl Node {
     pub(super) fn info(&self, now: Now) -> Info {
@@ -19,15 +19,15 @@ impl Node {
             key: self.me.key,
             tunnel_key: self.me.certificate.key,
             uptime: now.monotonic.saturating_duration_since(self.started),
-            rendezvous: self.rendezvous_view(now),
+            rendezvous: self.rendezvous_views(now),
         }
     }
 
     pub(super) fn status(&self, now: Now) -> Status {
         Status {
-            rendezvous: self.rendezvous_view(now),
+            rendezvous: self.rendezvous_views(now),
             nat: self.me.nat,
-            candidates: self.me.candidates(&self.client),
+            candidates: self.me.candidates(&self.clients),
             trusted: self.book.peers().count(),
             connected: self.remotes.iter().filter(|(_, r)| r.is_up).count(),
             pending: self.book.pending().count(),
@@ -63,13 +63,20 @@ impl Node {
             address: remote.address,
             trusted: true,
             path: remote.path_view(),
-            relay: self.client.relay_via().filter(|_| matches!(remote.path_view(), PathView::Relayed(_))),
+            relay: remote.path().and_then(|path| self.relay_via(path)),
             rtt: remote.rtt(),
             mtu: remote.path().map(|_| remote.mtu().inner),
             tx_bytes: traffic.sent_bytes,
             rx_bytes: traffic.received_bytes,
             last_handshake: remote.tunnel.as_ref().and_then(|t| t.session_age()),
         }
+    }
+
+    /// How frames leave for the relay of a path.
+    fn relay_via(&self, path: Path) -> Option<Via> {
+        let Path::Relayed(relay) = path else { return None };
+        let mut places = self.clients.places();
+        places.find(|place| place.address.server == relay.server).map(|place| place.via)
     }
 
     fn view_of_ourselves(&self) -> PeerView {
@@ -89,17 +96,23 @@ impl Node {
         }
     }
 
-    fn rendezvous_view(&self, now: Now) -> RendezvousView {
-        let since = self.client.since().monotonic;
-        RendezvousView {
-            url: self.rendezvous.clone(),
-            is_up: *self.client.state() == State::LoggedIn,
-            since: now.monotonic.saturating_duration_since(since),
-            reason: match self.client.state() {
-                State::Down { reason } => Some(reason.clone()),
-                State::LoggingIn => Some("logging in".into()),
-                State::LoggedIn => None,
-            },
-        }
+    /// All servers, in the order of the configuration.
+    fn rendezvous_views(&self, now: Now) -> Vec<RendezvousView> {
+        self.rendezvous.iter().zip(self.clients.iter()).map(|(url, client)| rendezvous_view(now, url, client)).collect()
+    }
+}
+
+fn rendezvous_view(now: Now, url: &RendezvousUrl, client: &Client) -> RendezvousView {
+    RendezvousView {
+        url: url.clone(),
+        is_up: client.is_logged_in(),
+        since: now.monotonic.saturating_duration_since(client.since().monotonic),
+        reason: match client.state() {
+            State::Down { reason } => Some(reason.clone()),
+            State::LoggingIn => Some("logging in".into()),
+            State::LoggedIn => None,
+        },
+        relay: client.relay_via(),
+        relay_rtt: client.relay_rtt(),
     }
 }

@@ -7,7 +7,6 @@ use super::remote::Ways;
 use super::{Node, Slot};
 use crate::identity::Target;
 use crate::punch::{Circumstances, Reason, Tactic};
-use crate::rendezvous::client::State;
 
 impl Node {
     pub(super) fn why(&self, target: &Target) -> Result<Why, CommandError> {
@@ -19,12 +18,12 @@ impl Node {
 
     fn why_at(&self, slot: Slot) -> Option<Why> {
         let remote = self.remotes.get(slot)?;
-        let local = self.me.candidates(&self.client);
+        let local = self.me.candidates(&self.clients);
         let Ways::Agent(agent) = &remote.ways else { return None };
         let circumstances = Circumstances {
             chosen: remote.path(),
-            is_introduced: *self.client.state() == State::LoggedIn,
-            is_seen: !self.client.reflexive().is_empty(),
+            is_introduced: self.clients.is_logged_in(),
+            is_seen: !self.clients.reflexive().is_empty(),
             is_searching: agent.is_searching(),
             ours: self.me.nat,
             theirs: remote.nat,

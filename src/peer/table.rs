@@ -36,6 +36,8 @@ pub struct Overlay {
 /// Our place on the relay, while we are bound there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Relay {
+    /// The number of the rendezvous server that it belongs to, and of its stream.
+    pub number: u8,
     /// The relay's UDP endpoint.
     pub server: SocketAddr,
     /// How frames for it leave.
@@ -66,7 +68,7 @@ pub struct PeerTable {
     own: Ipv6Addr,
     own_link_local: Ipv6Addr,
     route: Ipv6Net,
-    relay: Option<Relay>,
+    relays: Vec<Relay>,
     entries: Vec<Entry>,
     /// Interface ID and place in `entries`, in order.
     by_interface: Vec<(u64, usize)>,
@@ -76,7 +78,7 @@ pub struct PeerTable {
 
 impl PeerTable {
     /// Slots should be dense: the table has room for all up to the largest.
-    pub fn new(overlay: Overlay, relay: Option<Relay>, entries: Vec<Entry>) -> Self {
+    pub fn new(overlay: Overlay, relays: impl IntoIterator<Item = Relay>, entries: Vec<Entry>) -> Self {
         let places = || entries.iter().enumerate();
         let mut by_interface: Vec<_> = places().map(|(place, entry)| (interface(entry.address), place)).collect();
         by_interface.sort_unstable();
@@ -92,7 +94,7 @@ impl PeerTable {
             own: overlay.prefix.ipv6(overlay.address),
             own_link_local: link_local(overlay.address.node),
             route: overlay.prefix.route(overlay.address.network),
-            relay,
+            relays: relays.into_iter().collect(),
             entries,
             by_interface,
             by_slot,
@@ -121,7 +123,7 @@ impl PeerTable {
 
     /// Our place on the relay whose stream has this number, while we are bound there.
     pub fn relay_of(&self, stream: u8) -> Option<&Relay> {
-        self.relay.as_ref().filter(|_| stream == 0)
+        self.relays.iter().find(|relay| relay.number == stream)
     }
 
     /// The path by which our relay delivers what this allocation sent.
@@ -144,7 +146,7 @@ impl std::fmt::Debug for PeerTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PeerTable")
             .field("own", &self.own)
-            .field("relay", &self.relay)
+            .field("relays", &self.relays)
             .field("entries", &self.entries)
             .finish_non_exhaustive()
     }

@@ -92,9 +92,9 @@ impl Agent {
     }
 
     /// Takes what we can send from.
-    pub fn set_local(&mut self, now: Now, families: Families, relay: bool) {
+    pub fn set_local(&mut self, now: Now, families: Families, relays: Vec<SocketAddr>) {
         let now = now.monotonic;
-        let new = self.paths.set_local(families, relay);
+        let new = self.paths.set_local(families, relays);
         let Some(chosen) = self.chosen() else { return };
         if !self.paths.sendable(chosen) {
             self.fail(now);

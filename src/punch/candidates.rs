@@ -9,7 +9,7 @@ use crate::wire::{Candidate, CandidateKind, Path};
 /// Direct candidates kept of those that a peer told.
 pub const MAX_DIRECT: usize = 16;
 /// Relayed candidates kept of those that a peer told.
-pub const MAX_RELAYED: usize = 2;
+pub const MAX_RELAYED: usize = 4;
 /// Places among the direct ones that a long list of interface addresses cannot take.
 const REFLEXIVE_PLACES: usize = 4;
 

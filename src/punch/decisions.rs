@@ -81,7 +81,10 @@ impl Agent {
         let promotes = match (path.is_direct(), chosen.is_direct()) {
             (true, false) => !new.held(now),
             (true, true) => !new.held(now) && faster(new.rtt, old.rtt),
-            (false, false) => chosen.is_by_friend() && !path.is_by_friend() && !new.held(now),
+            (false, false) => {
+                let is_nearer = chosen.is_by_friend() || faster(new.rtt, old.rtt);
+                is_nearer && !path.is_by_friend() && !new.held(now)
+            }
             (false, true) => false,
         };
         self.paths.sendable(path) && (old.failed || promotes)

@@ -28,7 +28,7 @@ pub(super) struct Paths {
     remotes: BTreeMap<Path, Remote>,
     overlay: Ipv6Net,
     families: Families,
-    relay: bool,
+    relays: Vec<SocketAddr>,
     friends: BTreeSet<NodeId>,
 }
 
@@ -38,7 +38,7 @@ impl Paths {
             remotes: BTreeMap::new(),
             overlay,
             families: Families::default(),
-            relay: false,
+            relays: Vec::new(),
             friends: BTreeSet::new(),
         }
     }
@@ -56,9 +56,9 @@ impl Paths {
     }
 
     /// Takes what we can send from; returns whether that makes a path sendable that was not.
-    pub(super) fn set_local(&mut self, families: Families, relay: bool) -> bool {
+    pub(super) fn set_local(&mut self, families: Families, relays: Vec<SocketAddr>) -> bool {
         let before = self.ranked(|_, _| true);
-        (self.families, self.relay) = (families, relay);
+        (self.families, self.relays) = (families, relays);
         let after = self.ranked(|_, _| true);
         after.iter().any(|path| !before.contains(path))
     }
@@ -73,7 +73,7 @@ impl Paths {
             Path::Direct(SocketAddr::V4(_)) => self.families.v4,
             Path::Direct(SocketAddr::V6(_)) => self.families.v6,
             Path::Spare { .. } => self.families.v4,
-            Path::Relayed(_) => self.relay,
+            Path::Relayed(relay) => self.relays.contains(&relay.server),
             Path::Friend { friend, .. } => self.friends.contains(&friend),
         }
     }
@@ -257,8 +257,9 @@ impl Paths {
     }
 }
 
-/// Whether an answer by this path would be news. A relayed path that works is only a fallback, and
-/// the chosen path is watched by itself.
+/// Whether an answer by this path would be news. A relayed path that works is only a fallback, unless another relay is
+/// in use, which may be farther; the chosen path is watched by itself.
 fn sought(path: Path, remote: &Remote, chosen: Option<Path>) -> bool {
-    Some(path) != chosen && (path.is_direct() || !remote.working())
+    let is_rival = matches!((path, chosen), (Path::Relayed(_), Some(Path::Relayed(_))));
+    Some(path) != chosen && (path.is_direct() || is_rival || !remote.working())
 }

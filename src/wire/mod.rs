@@ -32,4 +32,4 @@ pub use datagram::{Datagram, classify};
 pub use drops::{Drop, Drops};
 pub use mtu::Mtu;
 pub use nat::Nat;
-pub use path::{Allocation, Candidate, CandidateKind, Hop, Path, RelayAddress};
+pub use path::{Allocation, Candidate, CandidateKind, Hop, Path, RelayAddress, RelayId};

@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::NodeId;
+use crate::identity::{NodeId, PublicKey};
 
 /// A node's mailbox number on a relay server, unique there and stable across the server's restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,10 +19,46 @@ impl fmt::Display for Allocation {
     }
 }
 
+/// The prefix 100::/64.
+const DISCARD: u128 = 0x0100 << 112;
+
+/// Names a relay in what nodes tell each other: the first 8 bytes of its server's key, for each node may reach it at
+/// another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId([u8; 8]);
+
+impl RelayId {
+    /// The name of the relay of the server with this key.
+    pub fn of(key: &PublicKey) -> RelayId {
+        let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
+        RelayId([a, b, c, d, e, f, g, h])
+    }
+
+    /// The name in the place of an endpoint: an address of the discard prefix 100::/64 (RFC 6666), to which nothing is
+    /// ever sent.
+    pub fn endpoint(self) -> SocketAddr {
+        let address = DISCARD | u128::from(u64::from_be_bytes(self.0));
+        SocketAddr::new(Ipv6Addr::from(address).into(), 1)
+    }
+
+    /// The name that stands in the place of an endpoint, where it is one.
+    pub fn at(endpoint: SocketAddr) -> Option<RelayId> {
+        let SocketAddr::V6(endpoint) = endpoint else { return None };
+        let id = u128::from(*endpoint.ip()) ^ DISCARD;
+        u64::try_from(id).ok().filter(|_| endpoint.port() == 1).map(|id| RelayId(id.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for RelayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "relay {:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
 /// A node's allocation together with the relay server that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RelayAddress {
-    /// The relay's UDP endpoint.
+    /// The relay's UDP endpoint; in what nodes tell each other, [`RelayId::endpoint`].
     pub server: SocketAddr,
     /// The node's allocation there.
     pub allocation: Allocation,
@@ -30,7 +66,10 @@ pub struct RelayAddress {
 
 impl fmt::Display for RelayAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.server, self.allocation)
+        match RelayId::at(self.server) {
+            Some(relay) => write!(f, "{relay}/{}", self.allocation),
+            None => write!(f, "{}/{}", self.server, self.allocation),
+        }
     }
 }
 
@@ -176,6 +215,18 @@ mod tests {
         assert_eq!(by_friend.to_string(), "via a1b2.c3d4.e5f6");
         let host = Candidate { kind: CandidateKind::Host, path: Path::Direct(endpoint) };
         assert_eq!(host.to_string(), "host [2001:db8::1]:9001");
+    }
+
+    #[test]
+    fn a_relays_name_stands_in_the_place_of_an_endpoint_and_is_told_from_one() {
+        let key = crate::identity::Identity::generate(&mut rand_core::OsRng).public_key();
+        let relay = RelayId::of(&key);
+        assert_eq!(RelayId::at(relay.endpoint()), Some(relay));
+        for other in ["[2001:db8::1]:1", "[100::1:0:0:0:1]:2", "[100:0:0:1::]:1", "192.0.2.1:1"] {
+            assert_eq!(RelayId::at(other.parse().unwrap()), None, "{other}");
+        }
+        let address = RelayAddress { server: relay.endpoint(), allocation: Allocation(1) };
+        assert!(address.to_string().starts_with(&format!("{relay}/")));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::lab::{Lab, Nat, Node, Place, Process, Rendezvous, Site, befriend, json, until};
 
 /// A node at a site without UDP, and one at home.
@@ -126,4 +128,93 @@ fn where_only_a_proxy_leads_out_the_relay_is_reached_through_it() {
     pair.a.start();
     let reason = pair.a.ctl(&["info"])["rendezvous"]["reason"].as_str().unwrap_or_default().to_owned();
     assert!(reason.contains("http://192.168.1.1:3129: the proxy is not reached"), "{reason}");
+}
+
+/// Two servers, and nodes behind translators between which no direct path exists.
+struct Twins {
+    servers: [Rendezvous; 2],
+    a: Node,
+    b: Node,
+    lab: Lab,
+}
+
+impl Twins {
+    fn connected() -> Twins {
+        let mut lab = Lab::new();
+        let servers = ["rv1", "rv2"].map(|name| {
+            let host = lab.public_host(name);
+            lab.rendezvous_named(name, &host, &[])
+        });
+        let [a, b] = ["a", "b"].map(|name| Twins::node(&mut lab, &servers, name));
+        befriend(&a, &b);
+        until("the first reply", Duration::from_secs(15), || a.pings(&b));
+        Twins { servers, a, b, lab }
+    }
+
+    fn node(lab: &mut Lab, servers: &[Rendezvous; 2], name: &str) -> Node {
+        let place = lab.place(name, Site::Home(Nat::Symmetric));
+        let mut node = lab.stopped_node(&place.host, name, Some(&servers[0]));
+        node.arguments.extend(["--rendezvous".to_owned(), servers[1].url.clone()]);
+        node.start();
+        node
+    }
+
+    /// Which server's relay is between the two nodes.
+    fn in_use(&self) -> usize {
+        let endpoint = self.a.peer(&self.b)["endpoint"].as_str().unwrap_or_default().to_owned();
+        let ip = endpoint.rsplit_once(':').map_or("", |(ip, _)| ip);
+        let found = self.servers.iter().position(|server| server.url.contains(&format!("@{ip}:")));
+        found.unwrap_or_else(|| panic!("relayed by neither server: {endpoint}"))
+    }
+
+    /// How many relayed paths have carried something.
+    fn proven_relays(&self) -> usize {
+        let why = self.a.ctl(&["why", &self.b.name]);
+        let paths = why["paths"].as_array().expect("a list").clone();
+        let is_proven =
+            |path: &&Value| path["kind"] == "relayed" && (path["state"] == "proven" || path["state"] == "chosen");
+        paths.iter().filter(is_proven).count()
+    }
+
+    fn states(&self) -> Vec<String> {
+        let info = self.a.ctl(&["info"]);
+        let servers = info["rendezvous_servers"].as_array().expect("a list").clone();
+        servers.iter().map(|server| server["state"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+}
+
+/// The longest run of pings, ten a second, that were not answered.
+fn longest_gap(report: &str) -> f64 {
+    let answered = report.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("icmp_seq=")?;
+        rest.split_whitespace().next()?.parse::<u32>().ok()
+    });
+    let answered: Vec<u32> = std::iter::once(0).chain(answered).collect();
+    let longest = answered.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(u32::MAX);
+    f64::from(longest) / 10.0
+}
+
+#[test]
+fn the_loss_of_one_of_two_servers_is_hardly_noticed() {
+    let mut twins = Twins::connected();
+    until("both servers are there", Duration::from_secs(10), || twins.states() == ["connected", "connected"]);
+    until("both relays are proven", Duration::from_secs(15), || twins.proven_relays() == 2);
+    let dead = twins.in_use();
+    let log = twins.lab.path("pings");
+    let mut pings = twins.a.runs(&format!("ping -6 -n -i 0.1 -c 80 -W 1 {}", twins.b.ipv6), &log);
+    twins.servers[dead].kill();
+    until("the pings are over", Duration::from_secs(20), || pings.has_ended());
+    let report = std::fs::read_to_string(&log).expect("what ping says");
+    let gap = longest_gap(&report);
+    println!("one of two servers is killed: pings stop for {gap:.1} s");
+    assert!(gap <= 3.0 && report.contains("icmp_seq=80"), "{report}");
+    assert_ne!(twins.in_use(), dead);
+    assert_ne!(twins.states()[dead], "connected");
+
+    let c = Twins::node(&mut twins.lab, &twins.servers, "c");
+    befriend(&twins.a, &c);
+    until("a new connection by the other server", Duration::from_secs(15), || twins.a.pings(&c));
+    twins.servers[dead].start();
+    until("both servers are there again", Duration::from_secs(20), || twins.states() == ["connected", "connected"]);
+    assert!(twins.a.pings_within(&twins.b, 1.0) && twins.a.pings_within(&c, 1.0));
 }

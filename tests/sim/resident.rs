@@ -193,7 +193,7 @@ fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: 
         network: Network(0),
         prefix: Prefix::default(),
         hostname: format!("node-{number}").parse().ok(),
-        rendezvous: Some(crate::server::url()),
+        rendezvous: vec![crate::server::url()],
         mutual: Mutual::Name,
         wireguard: Vec::new(),
         mtu: 1420,

@@ -195,7 +195,7 @@ impl World {
         let epoch = self.nodes[node].epoch();
         self.server.disconnected(self.now, node, epoch);
         self.drain_server();
-        self.nodes[node].machine().handle_link(self.now, LinkEvent::Down { reason: "the address changed".into() });
+        self.nodes[node].machine().handle_link(self.now, 0, LinkEvent::Down { reason: "the address changed".into() });
         self.move_in(node);
     }
 
@@ -204,7 +204,11 @@ impl World {
         self.server.kill();
         for node in 0..self.nodes.len() {
             self.nodes[node].next_epoch();
-            self.nodes[node].machine().handle_link(self.now, LinkEvent::Down { reason: "the server is away".into() });
+            self.nodes[node].machine().handle_link(
+                self.now,
+                0,
+                LinkEvent::Down { reason: "the server is away".into() },
+            );
             self.drain(node);
         }
     }
@@ -293,13 +297,13 @@ impl World {
                 self.drain_server();
             }
             Happening::ToNode { node, epoch, event } if epoch == self.nodes[node].epoch() => {
-                self.nodes[node].machine().handle_link(self.now, event);
+                self.nodes[node].machine().handle_link(self.now, 0, event);
                 self.drain(node);
             }
             Happening::Dial { node, epoch } if epoch == self.nodes[node].epoch() && self.server.is_up() => {
                 self.server.connected(self.now, node, epoch, self.nodes[node].key());
                 let event = self.server.up();
-                self.nodes[node].machine().handle_link(self.now, event);
+                self.nodes[node].machine().handle_link(self.now, 0, event);
                 self.drain(node);
                 self.drain_server();
             }
@@ -341,7 +345,7 @@ impl World {
             let output = self.nodes[node].machine().poll_output(self.now);
             match output {
                 Output::Transmit { hop: Hop::Stream(_), .. }
-                | Output::Stream(_)
+                | Output::Stream(..)
                 | Output::Opener { .. }
                 | Output::OpenSpares(_)
                 | Output::Redial
@@ -350,7 +354,7 @@ impl World {
                     let host = self.nodes[node].host;
                     self.carry(host, PORT, to, payload);
                 }
-                Output::Link(message) => {
+                Output::Link(_, message) => {
                     let epoch = self.nodes[node].epoch();
                     let at = self.now.monotonic + ROUND_TRIP / 2;
                     self.agenda.plan(at, Happening::ToServer { node, epoch, message });

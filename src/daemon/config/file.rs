@@ -49,8 +49,26 @@ pub(super) struct TrustTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RendezvousTable {
-    pub url: Option<String>,
+    pub url: Option<OneOrMore>,
     pub embedded: EmbeddedTable,
+}
+
+/// A text or a list of texts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    /// All of them.
+    pub fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMore::One(text) => vec![text],
+            OneOrMore::More(texts) => texts,
+        }
+    }
 }
 
 /// `[rendezvous.embedded]`

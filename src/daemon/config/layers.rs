@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::file::OneOrMore;
 use crate::control::views::Setting;
 
 /// The settings taken so far.
@@ -96,6 +97,29 @@ impl<'a> Layers<'a> {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(ConfigError::Value { key, value: text, origin, message: error.to_string() }),
         }
+    }
+
+    /// A list of settings with a text form, at most `most`; one alone is shown as such.
+    pub fn list<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &'static str,
+        flags: &[String],
+        file: Option<OneOrMore>,
+        most: usize,
+    ) -> Result<Vec<T>, ConfigError> {
+        let flags = (!flags.is_empty()).then(|| flags.to_vec());
+        let (texts, origin) = self.first(key, flags, file.map(OneOrMore::into_vec));
+        let texts = texts.unwrap_or_default();
+        match texts.as_slice() {
+            [] => self.note(key, Value::Null, origin),
+            [one] => self.note(key, one, origin),
+            more => self.note(key, more, origin),
+        }
+        let wrong = |value: &str, message: String| ConfigError::Value { key, value: value.to_owned(), origin, message };
+        if let Some(surplus) = texts.get(most) {
+            return Err(wrong(surplus, format!("at most {most} are used")));
+        }
+        texts.iter().map(|text| text.parse().map_err(|error: T::Err| wrong(text, error.to_string()))).collect()
     }
 
     /// A setting that may hold a password: it is shown as its own text form shows it, and not at all where it is wrong.

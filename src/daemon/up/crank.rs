@@ -40,8 +40,8 @@ pub struct Call {
 pub struct Inputs {
     /// What the fast path left over.
     pub slow: mpsc::Receiver<Slow>,
-    /// What the rendezvous link says.
-    pub link: mpsc::Receiver<LinkEvent>,
+    /// What the rendezvous links say, each by its number.
+    pub link: mpsc::Receiver<(u8, LinkEvent)>,
     /// What came to the LAN's group.
     pub lan: mpsc::Receiver<Heard>,
     /// What local programs ask.
@@ -64,16 +64,16 @@ pub struct Crank {
     pub sockets: Arc<Sockets>,
     /// Frames for relay streams.
     pub streams: Streams,
-    /// Tells the shell of the relay stream what is wanted.
-    pub wishes: watch::Sender<Wish>,
+    /// Tells the shell of each relay stream what is wanted.
+    pub wishes: Vec<watch::Sender<Wish>>,
     /// The kernel side.
     pub device: Arc<Device>,
     /// What the fast path reads.
     pub table: Arc<ArcSwap<PeerTable>>,
-    /// Messages to the rendezvous; full means that they are lost, as on a broken link.
-    pub link: mpsc::Sender<ClientMessage>,
-    /// Makes the connections to the rendezvous anew.
-    pub redial: Arc<Notify>,
+    /// Messages to each rendezvous server; full means that they are lost, as on a broken link.
+    pub links: Vec<mpsc::Sender<ClientMessage>>,
+    /// Makes the connections to the rendezvous servers anew.
+    pub redial: Vec<Arc<Notify>>,
     /// How often packets may have begun to leave by another way, as far as the node knows.
     pub moves: u64,
     /// Finds out that the machine slept.
@@ -104,7 +104,7 @@ impl Crank {
                     }
                 }
                 Some(slow) = inputs.slow.recv() => self.slow(slow)?,
-                Some(event) = inputs.link.recv() => self.node.handle_link(now(), event),
+                Some((server, event)) = inputs.link.recv() => self.node.handle_link(now(), server, event),
                 Some((from, datagram)) = inputs.lan.recv() => self.node.handle_multicast(now(), from, &datagram),
                 Some((key, id)) = derived.recv() => self.node.handle_derived(now(), key, id),
                 Some(call) = inputs.calls.recv() => {
@@ -173,7 +173,9 @@ impl Crank {
                     }
                 }
                 Output::Transmit { hop: Hop::Stream(stream), payload } => self.streams.send(stream, &payload),
-                Output::Stream(wish) => drop(self.wishes.send_replace(wish)),
+                Output::Stream(server, wish) => {
+                    self.wishes.get(usize::from(server)).map(|wishes| wishes.send_replace(wish));
+                }
                 Output::Multicast(beacon) => self.lan.send(&self.sockets, &beacon),
                 Output::Opener { socket, to, hops } => self.sockets.send_opener(socket, to, hops),
                 Output::OpenSpares(count) => {
@@ -182,8 +184,10 @@ impl Crank {
                 }
                 Output::CloseSpares(numbers) => self.sockets.close_spares(&numbers),
                 Output::Packet(packet) => self.to_kernel(&packet),
-                Output::Redial => self.redial.notify_one(),
-                Output::Link(message) => drop(self.link.try_send(message)),
+                Output::Redial => self.redial.iter().for_each(|redial| redial.notify_one()),
+                Output::Link(server, message) => {
+                    self.links.get(usize::from(server)).map(|link| link.try_send(message));
+                }
                 Output::Derive(key) => derive(key, derived.clone()),
                 Output::Save(change) => self.store.apply(&change)?,
                 Output::Table(table) => self.table.store(table),

@@ -30,11 +30,12 @@ use tokio::sync::{mpsc, watch};
 use super::Failure;
 use super::config::Config;
 use crate::control;
-use crate::datapath::{Datapath, Injector, Parts, Streams};
+use crate::datapath::{Datapath, Parts, Streams};
 use crate::firewall::Firewall;
 use crate::identity::{Address, NodeId, RendezvousUrl, Token};
 use crate::node::{Node, Settings, State, WireguardPeer};
 use crate::peer::record::Change;
+use crate::rendezvous::client::MAX_SERVERS;
 use crate::services::directory::Directory;
 use crate::store::Store;
 use crate::tun::Device;
@@ -77,7 +78,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let mut ground = prepare(&config).await?;
     let server = rendezvous(&config, token.as_ref(), &mut ground).await?;
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
-    let links = Links::start(&ground.state.identity, server.dial.clone(), config.proxy.as_ref())?;
+    let links = Links::start(&ground.state.identity, &server.dial, config.proxy.as_ref())?;
     let (calls_in, calls) = mpsc::channel(CALL_QUEUE);
     let (changes, changed) = watch::channel(0);
     let facts = Arc::new(Facts {
@@ -106,18 +107,18 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         port_mapping: port_mapping.status(),
     };
 
-    let node = Node::new(settings(&config, &server.url, &ground), state(ground.state, ground.id), crank::now());
+    let node = Node::new(settings(&config, &server.urls, &ground), state(ground.state, ground.id), crank::now());
     let table = Arc::new(ArcSwap::new(node.table()));
     let parts = Parts {
         device: ground.device.clone(),
         sockets: ground.sockets.clone(),
-        streams: Streams::new(vec![links.frames.clone()], ground.drops.clone()),
+        streams: Streams::new(links.frames, ground.drops.clone()),
         table: table.clone(),
         drops: ground.drops.clone(),
         slow,
     };
     let streams = parts.streams.clone();
-    let wishes = links.stream.carry(Injector::new(parts.clone(), 0));
+    let wishes = links::carry(links.streams, &parts);
     let (lan, heard) = multicast::Lan::open(config.lan_discovery);
     let crank = Crank {
         node,
@@ -127,7 +128,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         wishes,
         device: ground.device.clone(),
         table,
-        link: links.out,
+        links: links.out,
         redial: links.redial,
         moves: 0,
         sleep: sleep::Sleep::new(sleep::read()),
@@ -188,17 +189,18 @@ async fn prepare(config: &Config) -> Result<Ground, Failure> {
     Ok(Ground { store, state, id, device, firewall, sockets, networks, drops })
 }
 
-/// The rendezvous server of this node, and how to reach it.
+/// The rendezvous servers of this node, and how to reach them.
 struct Server {
-    /// What others are given.
-    url: RendezvousUrl,
+    /// What others are given, the first of all.
+    urls: Vec<RendezvousUrl>,
     /// What this node dials.
-    dial: RendezvousUrl,
+    dial: Vec<RendezvousUrl>,
     /// The server itself, where it runs in this process.
     embedded: Option<Embedded>,
 }
 
-/// A token brings a server and is kept; else the configured one, else the kept one, else our own.
+/// A token brings a server and is kept: it comes first, and the configured ones after it. Without either the kept one,
+/// and else our own.
 async fn rendezvous(config: &Config, token: Option<&Token>, ground: &mut Ground) -> Result<Server, Failure> {
     if let Some(token) = token {
         let url = token.rendezvous.clone();
@@ -206,23 +208,34 @@ async fn rendezvous(config: &Config, token: Option<&Token>, ground: &mut Ground)
         ground.state.records.rendezvous = Some(url);
     }
     let brought = token.map(|token| token.rendezvous.clone());
-    let known = brought.or_else(|| config.rendezvous.clone()).or_else(|| ground.state.records.rendezvous.clone());
-    if let Some(url) = known {
-        return Ok(Server { dial: url.clone(), url, embedded: None });
+    let mut urls = apart(brought.into_iter().chain(config.rendezvous.clone()));
+    if urls.is_empty() {
+        urls.extend(ground.state.records.rendezvous.clone());
+    }
+    if !urls.is_empty() {
+        return Ok(Server { dial: urls.clone(), urls, embedded: None });
     }
     let Some(server) = &config.embedded else {
         return Err(Failure::new("no rendezvous server is configured, and the embedded one is turned off".to_owned())
             .hint("start with --rendezvous URL or --join TOKEN, or set rendezvous.embedded.enabled = true"));
     };
     let embedded = Embedded::start(server, config).await?;
-    Ok(Server {
-        url: embedded.url.clone(),
-        dial: embedded.dial(&ground.networks.borrow().addresses),
-        embedded: Some(embedded),
-    })
+    let dial = vec![embedded.dial(&ground.networks.borrow().addresses)];
+    Ok(Server { urls: vec![embedded.url.clone()], dial, embedded: Some(embedded) })
 }
 
-fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
+/// Each server once, whatever its addresses, and no more than a node uses.
+fn apart(urls: impl Iterator<Item = RendezvousUrl>) -> Vec<RendezvousUrl> {
+    let mut all: Vec<RendezvousUrl> = Vec::new();
+    for url in urls {
+        if all.len() < MAX_SERVERS && all.iter().all(|known| known.key != url.key) {
+            all.push(url);
+        }
+    }
+    all
+}
+
+fn settings(config: &Config, urls: &[RendezvousUrl], ground: &Ground) -> Settings {
     let mut seed = [0; 32];
     OsRng.fill_bytes(&mut seed);
     let wireguard = config.wireguard.iter().map(|peer| WireguardPeer {
@@ -235,7 +248,7 @@ fn settings(config: &Config, url: &RendezvousUrl, ground: &Ground) -> Settings {
         network: config.network,
         prefix: config.prefix,
         hostname: config.hostname.clone(),
-        rendezvous: Some(url.clone()),
+        rendezvous: urls.to_vec(),
         mutual: if config.mutual_by_name { crate::node::trust::Mutual::Name } else { crate::node::trust::Mutual::Id },
         wireguard: wireguard.collect(),
         mtu: config.mtu,

@@ -25,20 +25,37 @@ pub fn info(info: &node::Info, facts: &Facts) -> Info {
         public_key: info.key.to_string(),
         tunnel_key: info.tunnel_key.to_string(),
         uptime_secs: info.uptime.as_secs(),
-        rendezvous: rendezvous(&info.rendezvous, facts),
+        rendezvous: first(&info.rendezvous, facts),
+        rendezvous_servers: servers(&info.rendezvous, facts),
         interface: facts.interface.clone(),
         listen_port: facts.listen_port,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 
+/// The first server that is connected, otherwise the first.
+fn first(views: &[node::RendezvousView], facts: &Facts) -> Rendezvous {
+    let first = views.iter().find(|view| view.is_up).or(views.first());
+    first.map(|view| rendezvous(view, facts)).unwrap_or_default()
+}
+
+fn servers(views: &[node::RendezvousView], facts: &Facts) -> Vec<Rendezvous> {
+    views.iter().map(|view| rendezvous(view, facts)).collect()
+}
+
+fn via(via: Via) -> String {
+    if via == Via::Stream { "tls" } else { "udp" }.to_owned()
+}
+
 fn rendezvous(view: &node::RendezvousView, facts: &Facts) -> Rendezvous {
     Rendezvous {
-        url: view.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+        url: view.url.to_string(),
         state: if view.is_up { "connected" } else { "connecting" }.to_owned(),
         since_secs: view.since.as_secs(),
         reason: view.reason.clone(),
         embedded: facts.embedded,
+        relay: view.relay.map(via),
+        rtt_ms: view.relay_rtt.map(millis),
     }
 }
 
@@ -47,7 +64,8 @@ pub fn status(status: &node::Status, facts: &Facts, services: Value, port_mappin
         status.drops.iter().map(|(reason, count)| (reason.name().to_owned(), (*count).into())).collect();
     let candidates: Vec<String> = status.candidates.iter().map(ToString::to_string).collect();
     json!({
-        "rendezvous": rendezvous(&status.rendezvous, facts),
+        "rendezvous": first(&status.rendezvous, facts),
+        "rendezvous_servers": servers(&status.rendezvous, facts),
         "nat": super::why::nat(status.nat),
         "candidates": candidates,
         "port_mapping": port_mapping,
@@ -75,7 +93,7 @@ pub fn peer(peer: &PeerView) -> Peer {
         trusted: peer.trusted,
         path,
         endpoint,
-        relay: peer.relay.map(|via| if via == Via::Stream { "tls" } else { "udp" }.to_owned()),
+        relay: peer.relay.map(via),
         rtt_ms: peer.rtt.map(millis),
         mtu: peer.mtu,
         tx_bytes: peer.tx_bytes,

@@ -177,7 +177,7 @@ impl World {
             network: Network(0),
             prefix: Prefix::default(),
             hostname: name.map(|name| name.parse().unwrap()),
-            rendezvous: Some(format!("pilot://{}@203.0.113.1", self.server_key()).parse().unwrap()),
+            rendezvous: vec![format!("pilot://{}@203.0.113.1", self.server_key()).parse().unwrap()],
             mutual: Mutual::Name,
             wireguard: Vec::new(),
             mtu: 1420,
@@ -225,7 +225,7 @@ impl World {
         let stun = vec![server, SERVER_STUN.parse().unwrap()];
         let event = LinkEvent::Up { stun, relay: vec![server] };
         self.hosts[number].is_linked = true;
-        self.hosts[number].node.handle_link(self.now, event);
+        self.hosts[number].node.handle_link(self.now, 0, event);
         self.drain(number);
     }
 
@@ -262,7 +262,7 @@ impl World {
     pub fn unlink(&mut self, number: usize) {
         let reason = "the test cut it".to_owned();
         self.hosts[number].is_linked = false;
-        self.hosts[number].node.handle_link(self.now, LinkEvent::Down { reason });
+        self.hosts[number].node.handle_link(self.now, 0, LinkEvent::Down { reason });
         self.drain(number);
     }
 
@@ -373,7 +373,7 @@ impl World {
             match entry.remove() {
                 Delivery::Message { host, message } if self.hosts[host].is_linked => {
                     let event = LinkEvent::Message(message);
-                    self.hosts[host].node.handle_link(self.now, event);
+                    self.hosts[host].node.handle_link(self.now, 0, event);
                     self.drain(host);
                 }
                 Delivery::Message { .. } => {}
@@ -419,7 +419,7 @@ impl World {
             let host = &mut self.hosts[number];
             match host.node.poll_output(self.now) {
                 Output::Transmit { hop: Hop::Stream(_), .. }
-                | Output::Stream(_)
+                | Output::Stream(..)
                 | Output::Opener { .. }
                 | Output::OpenSpares(_)
                 | Output::CloseSpares(_) => {}
@@ -435,7 +435,7 @@ impl World {
                 }
                 Output::Redial => host.redials += 1,
                 Output::Packet(packet) => host.packets.push(packet),
-                Output::Link(message) => self.serve(number, message),
+                Output::Link(_, message) => self.serve(number, message),
                 Output::Derive(key) => {
                     let id = derive(&key);
                     host.node.handle_derived(self.now, key, id);

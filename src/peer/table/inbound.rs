@@ -88,14 +88,14 @@ impl PeerTable {
         let Frame::Deliver { source, destination, payload } = Frame::parse(bytes)? else {
             return Ok((Path::direct(socket, from), outer));
         };
-        let ours = self.relay.filter(|relay| relay.server == from);
+        let ours = self.relays.iter().find(|relay| relay.server == from);
         let relay = ours.ok_or(Drop::RelayWrongEndpoint)?;
         if destination != relay.allocation {
             return Err(Drop::RelayUnknownDestination);
         }
         match classify(payload)? {
             Datagram::Relay(_) | Datagram::Stun(_) | Datagram::Beacon(_) => Err(Drop::MalformedRelay),
-            inner => Ok((Self::relayed(&relay, source), inner)),
+            inner => Ok((Self::relayed(relay, source), inner)),
         }
     }
 

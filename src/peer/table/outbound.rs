@@ -97,7 +97,7 @@ impl PeerTable {
             // That is for the node: the datagram leaves inside another tunnel.
             Path::Friend { .. } => None,
             Path::Relayed(to) => {
-                let ours = self.relay.filter(|relay| relay.server == to.server)?;
+                let ours = self.relays.iter().find(|relay| relay.server == to.server)?;
                 let header = send_header(ours.session, to.allocation);
                 Some((ours.hop, Some(header)))
             }

@@ -53,7 +53,7 @@ struct Nodes {
 }
 
 fn table(us: u64, ours: Allocation, them: u64, tunnel: &Arc<Tunnel>, path: Option<Path>) -> PeerTable {
-    let relay = Relay { server: server(), hop: Hop::main(server()), session: us, allocation: ours };
+    let relay = Relay { number: 0, server: server(), hop: Hop::main(server()), session: us, allocation: ours };
     let entry = Entry { tunnel: Some(tunnel.clone()), id: Some(id(them)), address: ip(them), path, mtu: Mtu::UNKNOWN };
     PeerTable::new(overlay(us), Some(relay), vec![entry])
 }

@@ -160,7 +160,8 @@ impl World {
             }
             Step::Local(v4, v6, relay) => {
                 let families = Families { v4: *v4, v6: *v6 };
-                agent.set_local(now, families, *relay);
+                let relays = if *relay { relays() } else { Vec::new() };
+                agent.set_local(now, families, relays);
             }
             Step::Established(number) => {
                 agent.session_established(now, path(*number));

@@ -21,7 +21,17 @@ pub fn direct(endpoint: &str) -> Path {
 }
 
 pub fn relayed(allocation: u64) -> Path {
-    Path::Relayed(RelayAddress { server: "203.0.113.1:9001".parse().unwrap(), allocation: Allocation(allocation) })
+    relayed_at("203.0.113.1:9001", allocation)
+}
+
+/// By another relay than the usual one.
+pub fn relayed_at(server: &str, allocation: u64) -> Path {
+    Path::Relayed(RelayAddress { server: server.parse().unwrap(), allocation: Allocation(allocation) })
+}
+
+/// The relays that agents are bound to.
+pub fn relays() -> Vec<std::net::SocketAddr> {
+    ["203.0.113.1:9001", "203.0.113.2:9001"].map(|server| server.parse().unwrap()).to_vec()
 }
 
 pub fn candidate(kind: CandidateKind, path: Path) -> Candidate {
@@ -44,7 +54,7 @@ pub fn start() -> Now {
 pub fn agent(now: Now, seed: u64) -> Agent {
     let mut agent = Agent::new(seed, overlay(), seed == 1);
     let families = Families { v4: true, v6: true };
-    agent.set_local(now, families, true);
+    agent.set_local(now, families, relays());
     agent
 }
 

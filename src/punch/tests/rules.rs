@@ -115,7 +115,7 @@ fn nothing_is_sent_from_a_family_that_is_not_there() {
     let (mut agent, outputs) = relayed_agent(now, &[v4, v6]);
     assert!(probe_of(&outputs, v4).is_some() && probe_of(&outputs, v6).is_some());
     let only_v6 = Families { v4: false, v6: true };
-    agent.set_local(now, only_v6, false);
+    agent.set_local(now, only_v6, Vec::new());
     assert_eq!(agent.handshake_paths(false), [v6]);
     let later = now.after(ms(100));
     agent.handle_timeout(later);
@@ -123,7 +123,7 @@ fn nothing_is_sent_from_a_family_that_is_not_there() {
     assert_eq!(probe_of(&outputs, v4), None);
     assert!(probe_of(&outputs, v6).is_some());
     let both = Families { v4: true, v6: true };
-    agent.set_local(later.after(secs(60)), both, true);
+    agent.set_local(later.after(secs(60)), both, relays());
     assert!(probe_of(&drain(&mut agent), v4).is_some());
 }
 
@@ -172,8 +172,34 @@ fn a_path_whose_family_is_gone_is_left_at_once() {
         agent.handle_answer(now.after(ms(5)), via, id, via);
     }
     assert_eq!(agent.chosen(), Some(path));
-    agent.set_local(now.after(secs(9)), Families::default(), true);
+    agent.set_local(now.after(secs(9)), Families::default(), relays());
     assert_eq!(agent.chosen(), Some(relayed(2)));
+}
+
+/// Which of two relays is used, whose round trips are these, and after the second is lost.
+fn of_two_relays(first: u64, second: u64) -> [Option<Path>; 2] {
+    let now = start();
+    let (usual, other) = (relayed(2), relayed_at("203.0.113.2:9001", 3));
+    let mut agent = agent(now, 7);
+    agent.set_remote_candidates(now, &[usual, other].map(|path| candidate(CandidateKind::Relayed, path)));
+    agent.session_established(now, usual);
+    let outputs = drain(&mut agent);
+    for (via, rtt) in [(usual, first), (other, second)] {
+        let id = probe_of(&outputs, via).unwrap();
+        agent.handle_answer(now.after(ms(rtt)), via, id, via);
+    }
+    let chosen = agent.chosen();
+    let families = Families { v4: true, v6: true };
+    agent.set_local(now.after(secs(1)), families, relays()[..1].to_vec());
+    [chosen, agent.chosen()]
+}
+
+#[test]
+fn the_nearer_relay_is_used_and_the_other_one_when_it_is_lost() {
+    let (usual, other) = (Some(relayed(2)), Some(relayed_at("203.0.113.2:9001", 3)));
+    assert_eq!(of_two_relays(40, 10), [other, usual]);
+    assert_eq!(of_two_relays(40, 37), [usual, usual], "hardly nearer");
+    assert_eq!(of_two_relays(40, 90), [usual, usual]);
 }
 
 #[test]

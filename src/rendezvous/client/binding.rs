@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::output::{Via, Wish};
 use crate::wire::relay::{self, Binding as Frame};
-use crate::wire::{Drop, RelayAddress, RelayCredential};
+use crate::wire::{Drop, RelayAddress, RelayCredential, RelayId};
 
 /// Between two Binds that were answered: NAT mappings live 30 s or more (RFC 4787 asks for 120 s, Linux
 /// gives a one-way flow 30 s), so one lost Bind does not lose the mapping.
@@ -51,6 +51,8 @@ pub(super) struct Binding {
     /// Binds since the last answer, or since they go this way.
     unanswered: usize,
     answered: Option<Instant>,
+    sent: Option<Instant>,
+    rtt: Option<Duration>,
     due: Option<Instant>,
     /// Grows with each Bind: the relay refuses a nonce that does not.
     nonce: u64,
@@ -78,6 +80,8 @@ impl Binding {
             is_open: false,
             unanswered: 0,
             answered: None,
+            sent: None,
+            rtt: None,
             due: None,
             nonce: nonce.into(),
             held_until: None,
@@ -158,9 +162,16 @@ impl Binding {
         }
     }
 
-    pub fn address(&self) -> Option<RelayAddress> {
+    /// Our place at the relay; a relay without a known UDP endpoint goes by its name.
+    pub fn address(&self, relay: RelayId) -> Option<RelayAddress> {
         let credential = self.credential()?;
-        Some(RelayAddress { server: self.server()?, allocation: credential.allocation })
+        let server = self.server().unwrap_or_else(|| relay.endpoint());
+        Some(RelayAddress { server, allocation: credential.allocation })
+    }
+
+    /// The last round trip to the relay.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt.filter(|_| self.bound.is_some())
     }
 
     pub fn credential(&self) -> Option<&RelayCredential> {
@@ -205,6 +216,7 @@ impl Binding {
         self.due = Some(now + pause.unwrap_or(REFRESH));
         self.unanswered += 1;
         self.nonce += 1;
+        self.sent = Some(now);
         let frame = relay::bind(self.newest()?, self.nonce);
         Some((self.by(self.way)?, frame.to_vec()))
     }
@@ -228,6 +240,9 @@ impl Binding {
         self.credential = self.next.take().or(self.credential.take());
         self.bound = Some(self.way);
         self.wish.is_open = self.way == Way::Stream;
+        if bound.nonce == self.nonce {
+            self.rtt = self.sent.map(|sent| now.saturating_duration_since(sent));
+        }
         self.unanswered = 0;
         self.answered = Some(now);
         self.due = Some(now + REFRESH);
@@ -285,7 +300,7 @@ impl Binding {
     }
 
     fn can_bind(&self) -> bool {
-        self.credential.is_some() && !self.servers.is_empty()
+        self.credential.is_some()
     }
 
     fn by(&self, way: Way) -> Option<Via> {

@@ -13,6 +13,7 @@ mod gather;
 mod messages;
 mod output;
 mod reflexive;
+mod several;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::wire::nat::Mapping;
 use crate::wire::path::MAIN;
 use crate::wire::relay::Frame;
 use crate::wire::rendezvous::{self as message, ClientMessage, Hello};
-use crate::wire::{Drop, Nat, Now, RelayAddress, RelayCredential};
+use crate::wire::{Drop, Nat, Now, RelayAddress, RelayCredential, RelayId};
 
 use behaviour::{Behaviour, SOCKETS};
 use binding::Binding;
@@ -38,6 +39,7 @@ use gather::Gather;
 use reflexive::Reflexive;
 
 pub use output::{Notice, Output, State, Via, Wish};
+pub use several::{Clients, MAX_SERVERS, Place};
 
 /// The most messages that wait for a login; the newest is refused beyond.
 pub const MAX_UNSENT: usize = 1024;
@@ -50,6 +52,7 @@ const MAX_RECENT: usize = 64;
 /// The client machine of one rendezvous server.
 pub struct Client {
     network: Network,
+    relay: RelayId,
     /// The name to claim at each login.
     hostname: Option<Hostname>,
     state: State,
@@ -73,10 +76,11 @@ pub struct Client {
 
 impl Client {
     /// A client that is down; `hostname` is claimed at login, none keeps what the server has on record.
-    pub fn new(network: Network, hostname: Option<Hostname>, seed: [u8; 32], now: Now) -> Client {
+    pub fn new(network: Network, hostname: Option<Hostname>, relay: RelayId, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha20Rng::from_seed(seed);
         Client {
             network,
+            relay,
             hostname,
             state: State::Down { reason: "not connected yet".into() },
             since: now,
@@ -100,6 +104,21 @@ impl Client {
         &self.state
     }
 
+    /// Whether the server welcomed us.
+    pub fn is_logged_in(&self) -> bool {
+        self.state == State::LoggedIn
+    }
+
+    /// What peers call the relay of this server.
+    pub fn relay_id(&self) -> RelayId {
+        self.relay
+    }
+
+    /// The last round trip to the relay, by whichever way.
+    pub fn relay_rtt(&self) -> Option<Duration> {
+        self.binding.rtt()
+    }
+
     /// When [`Client::state`] last changed.
     pub fn since(&self) -> Now {
         self.since
@@ -107,7 +126,7 @@ impl Client {
 
     /// Our address at the relay, once the relay confirmed where we are.
     pub fn relay_address(&self) -> Option<RelayAddress> {
-        self.binding.address()
+        self.binding.address(self.relay)
     }
 
     /// How frames for the relay leave, once it confirmed where we are.
@@ -166,7 +185,11 @@ impl Client {
                 self.reflexive.set_servers(now.monotonic, stun);
                 self.outputs.push_back(Output::Send(self.hello().into()));
             }
-            LinkEvent::Down { reason } => self.go_down(now, reason),
+            LinkEvent::Down { reason } => {
+                self.go_down(now, reason);
+                // The relay is in the same process as the link.
+                self.binding.doubt(now.monotonic);
+            }
             LinkEvent::Message(message) => self.handle_message(now, message)?,
             LinkEvent::StreamUp => self.binding.stream_up(now.monotonic),
             LinkEvent::StreamDown => self.binding.stream_down(now.monotonic),
@@ -371,7 +394,7 @@ impl Client {
             self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
         }
         self.study(now);
-        let is_complete = self.binding.address().is_some() && self.reflexive.is_complete();
+        let is_complete = self.binding.via().is_some() && self.reflexive.is_complete();
         let changed = self.binding.take_changed() | self.reflexive.take_changed() | self.behaviour.take_changed();
         let moved = self.binding.take_moved();
         let notice = self.gather.step(now, is_complete, changed);

@@ -19,8 +19,13 @@ fn start() -> Now {
     Now { monotonic: Instant::now(), unix_millis: 1_000 }
 }
 
+fn relay_id() -> RelayId {
+    let mut rng = ChaCha20Rng::from_seed([2; 32]);
+    RelayId::of(&crate::identity::Identity::generate(&mut rng).public_key())
+}
+
 fn client(now: Now) -> Client {
-    Client::new(Network(3), "worker".parse().ok(), [1; 32], now)
+    Client::new(Network(3), "worker".parse().ok(), relay_id(), [1; 32], now)
 }
 
 fn up() -> LinkEvent {

@@ -258,7 +258,8 @@ pub struct Candidate {
     /// How the sender learnt of it.
     #[prost(enumeration = "candidate::Kind", tag = "1")]
     pub kind: i32,
-    /// The IP address of the node, or of the relay for KIND_RELAYED: 4 or 16 bytes.
+    /// The IP address of the node: 4 or 16 bytes. For KIND_RELAYED 100::/64 with the first 8 bytes of the key of the
+    /// relay's server, and port 1.
     #[prost(bytes = "vec", tag = "2")]
     pub ip: ::prost::alloc::vec::Vec<u8>,
     /// The UDP port, 1 to 65535.

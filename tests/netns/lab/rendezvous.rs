@@ -25,18 +25,23 @@ pub struct Rendezvous {
 impl Lab {
     /// Starts a rendezvous server on `host`, for each family that the host has.
     pub fn rendezvous(&self, host: &Host) -> Rendezvous {
-        self.rendezvous_at(host, &[])
+        self.rendezvous_named("rendezvous", host, &[])
     }
 
     /// The same, where the host gets `more` IPv4 addresses, and the server is known by all.
     pub fn rendezvous_at(&self, host: &Host, more: &[&str]) -> Rendezvous {
+        self.rendezvous_named("rendezvous", host, more)
+    }
+
+    /// Starts one of several rendezvous servers.
+    pub fn rendezvous_named(&self, name: &str, host: &Host, more: &[&str]) -> Rendezvous {
         for address in more {
             host.run(&format!("ip addr add {address}/32 dev wan"));
         }
         let mut server = Rendezvous {
             host: host.clone(),
             more: more.iter().map(ToString::to_string).collect(),
-            state: self.path("rendezvous"),
+            state: self.path(name),
             url: String::new(),
             url_ipv6: None,
             process: None,
