@@ -24,6 +24,7 @@ pub(super) struct Hush {
     gap: Duration,
     seen: u32,
     asked: Option<Instant>,
+    settled: Option<Instant>,
 }
 
 impl Hush {
@@ -39,14 +40,15 @@ impl Hush {
         self.last = Some(now);
     }
 
-    /// The path was just found to work, or the question is asked: not again before there is more data.
-    pub fn settle(&mut self) {
-        self.seen = 0;
+    /// The path was just found to work, or not to, or the question is asked: not again before there is more data.
+    pub fn settle(&mut self, now: Instant) {
+        self.settled = Some(now);
     }
 
     /// When quiet is a reason to ask.
     pub fn due(&self) -> Option<Instant> {
-        let last = self.last.filter(|_| self.seen >= STEADY)?;
+        let is_open = |last: &Instant| self.settled.is_none_or(|settled| settled < *last);
+        let last = self.last.filter(|last| self.seen >= STEADY && is_open(last))?;
         let due = last + (self.gap * GAPS).clamp(SHORTEST, LONGEST);
         Some(self.asked.map_or(due, |asked| due.max(asked + REST)))
     }
@@ -56,7 +58,7 @@ impl Hush {
         let is_due = self.due().is_some_and(|due| due <= now);
         if is_due {
             self.asked = Some(now);
-            self.settle();
+            self.settle(now);
         }
         is_due
     }
@@ -95,6 +97,15 @@ mod tests {
         assert_eq!(due, Some(last + ms(4000)));
         assert_eq!(conversation(Instant::now(), 3000, 20).2, None);
         assert_eq!(conversation(Instant::now(), 100, 3).2, None);
+    }
+
+    #[test]
+    fn a_path_that_was_just_confirmed_is_asked_about_when_more_data_broke_off() {
+        let (mut hush, last, _) = conversation(Instant::now(), 100, 20);
+        hush.settle(last + ms(10));
+        assert_eq!(hush.due(), None);
+        hush.replied(last + ms(100));
+        assert_eq!(hush.due(), Some(last + ms(500)));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Watch {
     /// A probe of the peer came in by the chosen path: the next turn is ours.
     pub(super) fn probed(&mut self, now: Instant) {
         self.keepalive = now + KEEPALIVE;
-        self.hush.settle();
+        self.hush.settle(now);
     }
 
     /// A probe of the chosen path was answered.
@@ -107,7 +107,7 @@ impl Watch {
         let was_needless = self.check.take().is_some_and(|check| check.by_silence && !self.has_failed);
         self.needless += u32::from(was_needless);
         self.has_failed = false;
-        self.hush.settle();
+        self.hush.settle(now);
         self.heard(now);
     }
 
@@ -117,7 +117,7 @@ impl Watch {
         self.needless += 1;
         self.has_failed = true;
         (self.awaiting, self.check) = (None, None);
-        self.hush.settle();
+        self.hush.settle(now);
     }
 
     /// Whether it failed its last check.
