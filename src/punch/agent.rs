@@ -85,7 +85,9 @@ impl Agent {
         }
         match new {
             true => self.search.open(now),
-            false => self.search.join(now),
+            // Joining again and again this side would never start a round of its own, in which the peer is told where we
+            // are: what was told before may have been lost.
+            false => self.introduce |= self.search.join(now),
         }
         self.check(now);
         self.run_search(now);

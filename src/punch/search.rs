@@ -63,11 +63,13 @@ impl Search {
         self.pauses == 0 && matches!(self.phase, Phase::Shooting { shot: 4 | 6, .. })
     }
 
-    /// Starts a round now unless one has just started; the pauses go on growing.
-    pub(super) fn join(&mut self, now: Instant) {
-        if !self.started_within(now, JOINED) {
+    /// Starts a round now unless one has just started; the pauses go on growing. Whether it did.
+    pub(super) fn join(&mut self, now: Instant) -> bool {
+        let is_new = !self.started_within(now, JOINED);
+        if is_new {
             self.begin(now);
         }
+        is_new
     }
 
     fn started_within(&self, now: Instant, span: Duration) -> bool {
