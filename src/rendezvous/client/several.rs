@@ -46,9 +46,11 @@ impl Clients {
         now: Now,
     ) -> Clients {
         let mut rng = ChaCha20Rng::from_seed(seed);
+        let mut next = seed;
         let client = |key: &PublicKey| {
-            let mut seed = [0; 32];
-            rng.fill_bytes(&mut seed);
+            let mut after = [0; 32];
+            rng.fill_bytes(&mut after);
+            let seed = std::mem::replace(&mut next, after);
             Client::new(network, hostname.cloned(), RelayId::of(key), seed, now)
         };
         Clients { all: servers.iter().take(MAX_SERVERS).map(client).collect() }
