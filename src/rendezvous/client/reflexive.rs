@@ -17,6 +17,8 @@ use crate::wire::stun::{self, Transaction};
 
 /// Between the starts of two rounds.
 const ROUND: Duration = Duration::from_secs(120);
+/// The same while a port does not answer: UDP may pass again.
+const SILENT_ROUND: Duration = Duration::from_secs(25);
 /// Between the requests of a round to one port that does not answer.
 const RETRIES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 /// A round this young tells what is true now.
@@ -175,6 +177,7 @@ impl Reflexive {
         for (server, asked) in due {
             let Some(pause) = RETRIES.get(asked.sent) else {
                 asked.due = None;
+                self.next_round = self.next_round.map(|at| at.min(now + SILENT_ROUND));
                 continue;
             };
             asked.sent += 1;
