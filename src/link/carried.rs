@@ -3,21 +3,18 @@
 //! Comes in: an accepted gRPC stream. Goes out: the node's frames in batches, with the key that TLS proved. What they
 //! mean is left to the relay.
 
-use tokio::sync::mpsc;
 use tonic::Streaming;
 
+use super::Outlet;
 use crate::identity::PublicKey;
 use crate::wire::rendezvous::{MAX_FRAME, RelayFrames};
 
-/// Frames that wait for a node which reads slowly: beyond that the newest are lost.
-pub const STREAM_QUEUE: usize = 512;
-
-/// A node's frames. The stream ends when every clone of `outgoing` is dropped, or its own node ends it.
+/// A node's frames. The stream ends when `outgoing` is dropped, or its own node ends it.
 pub struct Carried {
     /// The node, as TLS proved it.
     pub key: PublicKey,
-    /// The way back: whole frames, to be given without waiting.
-    pub outgoing: mpsc::Sender<Vec<u8>>,
+    /// The way back.
+    pub outgoing: Outlet,
     /// What comes in.
     pub incoming: Incoming,
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::wire::rendezvous::{MAX_FRAME, MAX_MESSAGE, RelayFrames};
 
 /// What a frame of the largest length takes in a message: its tag and a length of up to three bytes.
-const ROOM: usize = MAX_FRAME + 4;
+pub(super) const ROOM: usize = MAX_FRAME + 4;
 
 /// The messages that carry the frames of a queue, until its senders are gone.
 pub fn messages(queue: mpsc::Receiver<Vec<u8>>) -> impl Stream<Item = RelayFrames> {

@@ -18,6 +18,7 @@ mod dial;
 mod error;
 mod frames;
 mod lease;
+mod outlet;
 mod pauses;
 mod proxy;
 mod reach;
@@ -28,6 +29,7 @@ mod tls;
 pub use carried::{Carried, Incoming};
 pub use detour::Detour;
 pub use error::LinkError;
+pub use outlet::Outlet;
 pub use proxy::{Proxy, ProxyError};
 pub use reach::Reach;
 

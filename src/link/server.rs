@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -17,10 +17,10 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::accept::Door;
-use super::carried::{Carried, Incoming, STREAM_QUEUE};
+use super::carried::{Carried, Incoming};
 use super::lease::{Caller, Leased, Stay};
 use super::service::rendezvous_server::{Rendezvous, RendezvousServer};
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, frames, tls};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, outlet, tls};
 use crate::identity::{Identity, PublicKey};
 use crate::rendezvous::bucket::Bucket;
 use crate::rendezvous::directory::{SESSION_RATE, SessionId};
@@ -119,12 +119,12 @@ impl Rendezvous for Link {
 
     async fn relay(&self, request: Request<Streaming<RelayFrames>>) -> Result<Response<Self::RelayStream>, Status> {
         let (key, stay) = enter(&request)?;
-        let (outgoing, queue) = mpsc::channel(STREAM_QUEUE);
+        let (outgoing, outflow) = outlet::outlet();
         let carried = Carried { key, outgoing, incoming: Incoming(request.into_inner()) };
         self.relays.send(carried).await.map_err(|_| Status::unavailable("the server stops"))?;
-        let messages = frames::messages(queue).map(move |message| {
-            let _open = &stay;
-            Ok(message)
+        let messages = stream::unfold((outflow, stay), |(mut outflow, stay)| async {
+            // The connection may end once the outflow has, and `stay` is gone with it.
+            Some((Ok(outflow.next().await?), (outflow, stay)))
         });
         Ok(Response::new(Box::pin(messages)))
     }

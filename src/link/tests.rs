@@ -251,7 +251,8 @@ async fn a_relay_stream_carries_frames_both_ways_in_order_when_it_is_wished_for(
         received.extend(timeout(PATIENCE, carried.incoming.next()).await.unwrap().unwrap());
     }
     assert_eq!(received, sent);
-    carried.outgoing.send(b"back".to_vec()).await.unwrap();
+    let sender = crate::rendezvous::relay::Endpoint::Stream { number: 1, key: frames.key };
+    carried.outgoing.send(sender, b"back".to_vec()).unwrap();
     assert_eq!(timeout(PATIENCE, frames.taken.recv()).await.unwrap().unwrap(), b"back");
 
     frames.wish(true, 1);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::udp::Forwarding;
 use crate::identity::PublicKey;
-use crate::link::{Carried, Incoming};
+use crate::link::{Carried, Incoming, Outlet};
 use crate::rendezvous::relay::Endpoint;
 use crate::wire::Drop;
 
@@ -32,12 +32,12 @@ pub struct Streams {
 #[derive(Default)]
 struct Open {
     last: u64,
-    by_node: HashMap<PublicKey, (u64, mpsc::Sender<Vec<u8>>)>,
+    by_node: HashMap<PublicKey, (u64, Outlet)>,
 }
 
 impl Streams {
     /// Takes a stream in: its number. It ends the former one of the same node.
-    fn add(&self, key: PublicKey, outgoing: mpsc::Sender<Vec<u8>>) -> u64 {
+    fn add(&self, key: PublicKey, outgoing: Outlet) -> u64 {
         let mut open = self.open.lock();
         open.last += 1;
         let number = open.last;
@@ -53,14 +53,12 @@ impl Streams {
         }
     }
 
-    /// Queues a frame, if the stream is open and has room; never waits.
-    pub fn send(&self, number: u64, key: &PublicKey, frame: &[u8]) -> Result<(), Drop> {
+    /// Queues a frame, if the stream is open and the sender's share of it has room; never waits.
+    pub fn send(&self, number: u64, key: &PublicKey, sender: Endpoint, frame: &[u8]) -> Result<(), Drop> {
         let open = self.open.lock();
         let stream = open.by_node.get(key).filter(|(current, _)| *current == number);
         let (_, outgoing) = stream.ok_or(Drop::StreamFull)?;
-        let room = outgoing.try_reserve().map_err(|_| Drop::StreamFull)?;
-        room.send(frame.to_vec());
-        Ok(())
+        outgoing.send(sender, frame.to_vec())
     }
 
     /// How many there are.

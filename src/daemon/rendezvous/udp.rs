@@ -14,15 +14,20 @@ use tokio::task::JoinSet;
 
 use super::streams::Streams;
 use crate::rendezvous::bucket::Rate;
-use crate::rendezvous::relay::{Endpoint, Relay};
+use crate::rendezvous::relay::{Endpoint, FairQueue, Relay};
 use crate::udp::Fragmenting;
 use crate::wire::stun::{self, Change};
 use crate::wire::{Datagram, Drop, Drops, classify};
 
 /// The largest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
-/// Datagrams that are taken from one socket before the others have their turn.
-const BATCH: usize = 64;
+/// Datagrams that are taken from one socket before any is sent on. More than are then sent: when more come than can be
+/// forwarded, it is here that the surplus is shared out, and not in the socket's buffer, where who sends most gets most.
+const BATCH: usize = 256;
+/// Datagrams that are sent on before the others have their turn.
+const SENT: usize = 64;
+/// Bytes that wait to be sent on, as long as one node sends.
+const WAITING: usize = 1 << 20;
 /// The pause after a failure to receive.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -37,6 +42,9 @@ pub struct Forwarding {
     stun_requests: AtomicU64,
     stun_dropped: AtomicU64,
 }
+
+/// What came by one socket and is to be sent on: from whom, where to.
+type Waiting = FairQueue<Endpoint, (Endpoint, Endpoint, Vec<u8>)>;
 
 /// Which socket a datagram came to.
 #[derive(Clone, Copy)]
@@ -89,11 +97,11 @@ impl Forwarding {
         }
     }
 
-    fn handle(&self, port: Port, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle(&self, port: Port, from: SocketAddr, datagram: &mut [u8], waiting: &mut Waiting) {
         match (classify(datagram), port) {
             (Ok(Datagram::Stun(request)), _) => self.reflect(port, from, request),
             (Ok(Datagram::Relay(_)), Port::Relay(socket)) => {
-                self.forward(Endpoint::Udp { socket, remote: from }, datagram);
+                self.queue(Endpoint::Udp { socket, remote: from }, datagram, waiting);
             }
             (Err(reason), Port::Relay(_)) => self.relay_drops.count(reason),
             (Ok(_), Port::Relay(_)) => self.relay_drops.count(Drop::NotOurs),
@@ -138,16 +146,38 @@ impl Forwarding {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes a frame, and lets what the relay makes of it wait for its turn; answers leave at once.
+    fn queue(&self, from: Endpoint, frame: &mut [u8], waiting: &mut Waiting) {
+        let Some((to, len)) = self.relay().handle_datagram(Instant::now(), from, frame) else {
+            return;
+        };
+        let Some(frame) = frame.get(..len) else {
+            return;
+        };
+        let taken = match to {
+            Endpoint::Udp { socket, remote } if to == from => self.send(Port::Relay(socket), remote, frame),
+            to => waiting.push(from, (from, to, frame.to_vec()), len),
+        };
+        if let Err(reason) = taken {
+            self.relay_drops.count(reason);
+        }
+    }
+
     /// Takes a frame, and sends on what the relay makes of it: where to.
     pub fn forward(&self, from: Endpoint, frame: &mut [u8]) -> Option<Endpoint> {
         let (to, len) = self.relay().handle_datagram(Instant::now(), from, frame)?;
-        let frame = frame.get(..len)?;
+        self.pass(from, to, frame.get(..len)?);
+        Some(to)
+    }
+
+    fn pass(&self, from: Endpoint, to: Endpoint, frame: &[u8]) {
         let sent = match to {
             Endpoint::Udp { socket, remote } => self.send(Port::Relay(socket), remote, frame),
-            Endpoint::Stream { number, key } => self.streams.send(number, &key, frame),
+            Endpoint::Stream { number, key } => self.streams.send(number, &key, from, frame),
         };
-        sent.map_err(|reason| self.relay_drops.count(reason)).ok()?;
-        Some(to)
+        if let Err(reason) = sent {
+            self.relay_drops.count(reason);
+        }
     }
 
     /// Never waits: a full socket buffer is a full link, where datagrams are lost anyway.
@@ -177,20 +207,34 @@ async fn serve(forwarding: Arc<Forwarding>, port: Port) {
         return;
     };
     let mut buffer = vec![0; MAX_DATAGRAM];
-    while socket.readable().await.is_ok() {
-        if !take_batch(&forwarding, port, socket, &mut buffer) {
+    let mut waiting = Waiting::new(WAITING);
+    loop {
+        if waiting.is_empty() && socket.readable().await.is_err() {
+            return;
+        }
+        if !take_batch(&forwarding, port, socket, &mut buffer, &mut waiting) {
             tokio::time::sleep(ERROR_PAUSE).await;
         }
+        for (from, to, frame) in std::iter::from_fn(|| waiting.pop()).take(SENT) {
+            forwarding.pass(from, to, &frame);
+        }
+        tokio::task::yield_now().await;
     }
 }
 
 /// Takes what has arrived; false when the socket failed for another reason than being empty.
-fn take_batch(forwarding: &Forwarding, port: Port, socket: &UdpSocket, buffer: &mut [u8]) -> bool {
+fn take_batch(
+    forwarding: &Forwarding,
+    port: Port,
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    waiting: &mut Waiting,
+) -> bool {
     for _ in 0..BATCH {
         match socket.try_recv_from(buffer) {
             Ok((len, from)) => {
                 if let Some(datagram) = buffer.get_mut(..len) {
-                    forwarding.handle(port, from, datagram);
+                    forwarding.handle(port, from, datagram, waiting);
                 }
             }
             Err(error) => return error.kind() == ErrorKind::WouldBlock,

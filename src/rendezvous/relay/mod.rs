@@ -10,6 +10,7 @@
 //! that it sends from; over a stream, its owner must be the node that TLS proved.
 //! The nonces of a session's Binds grow: a recorded Bind replayed from elsewhere moves nothing.
 
+mod fair;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::identity::PublicKey;
 use crate::wire::relay::{self, Frame, HEADER};
 use crate::wire::{Allocation, Drop, Drops, RelayCredential};
 
+pub use fair::FairQueue;
 use sessions::Sessions;
 
 /// What one session may send through the relay: 100 Mbit/s, 4 MiB at once. Units are bytes of UDP payload.
