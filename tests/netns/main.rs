@@ -16,7 +16,6 @@ mod lab;
 mod lan;
 mod matrix;
 mod mtu;
-mod outage;
 mod portmap;
 mod probe;
 mod relay;
