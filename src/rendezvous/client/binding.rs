@@ -169,6 +169,16 @@ impl Binding {
         Some(RelayAddress { server, allocation: credential.allocation })
     }
 
+    /// Where the relay takes datagrams, as far as that is known.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.server().filter(|_| self.credential.is_some())
+    }
+
+    /// Whether no answer is waited for.
+    pub fn is_settled(&self) -> bool {
+        !self.can_bind() || (self.bound == Some(self.way) && self.unanswered == 0)
+    }
+
     /// The last round trip to the relay.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt.filter(|_| self.bound.is_some())

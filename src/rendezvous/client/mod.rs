@@ -13,6 +13,8 @@ mod gather;
 mod messages;
 mod output;
 mod reflexive;
+mod report;
+mod rtt;
 mod several;
 
 #[cfg(test)]
@@ -39,6 +41,8 @@ use gather::Gather;
 use reflexive::Reflexive;
 
 pub use output::{Notice, Output, State, Via, Wish};
+pub use report::{Report, StunReport, Whose};
+pub use rtt::Rtt;
 pub use several::{Clients, MAX_SERVERS, Place};
 
 /// The most messages that wait for a login; the newest is refused beyond.
@@ -164,9 +168,21 @@ impl Client {
         }
     }
 
-    /// Asks these STUN servers, too.
-    pub fn set_stun(&mut self, servers: &[SocketAddr]) {
-        self.reflexive.set_extra(servers);
+    /// Asks these STUN servers, too, at once and from now on.
+    pub fn set_stun(&mut self, now: Now, servers: &[SocketAddr]) {
+        self.reflexive.set_extra(now.monotonic, servers);
+        self.settle(now.monotonic);
+    }
+
+    /// Whether every server has answered or will not, the relay answers, and nothing is being found out about our NAT.
+    pub fn is_checked(&self) -> bool {
+        let is_calm = self.state != State::LoggingIn && self.behaviour.is_idle();
+        is_calm && self.reflexive.is_over() && self.binding.is_settled()
+    }
+
+    /// What the servers said last.
+    pub fn report(&self) -> Report {
+        Report { stun: self.reflexive.report(), relay: self.binding.endpoint() }
     }
 
     /// Takes the spare sockets that were asked for, by number and local port.
@@ -203,7 +219,7 @@ impl Client {
         let result = match self.behaviour.handle(socket, from, bytes) {
             true => Ok(()),
             false if socket == MAIN => {
-                let heard = self.reflexive.handle_response(from, bytes);
+                let heard = self.reflexive.handle_response(now.monotonic, from, bytes);
                 heard.inspect(|()| self.binding.reachable(now.monotonic, from))
             }
             false => Err(Drop::Unexpected),
@@ -232,7 +248,7 @@ impl Client {
     }
 
     /// What went through the relay, or by UDP as the Binds do, was not answered: asks at once whether the relay still knows
-    /// us, and where the server sees us now.
+    /// us, and where every server sees us now. [`Client::is_checked`] says when [`Client::report`] has the answers.
     pub fn doubt(&mut self, now: Now) {
         self.binding.doubt(now.monotonic);
         self.reflexive.ask_again(now.monotonic);

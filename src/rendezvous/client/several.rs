@@ -175,6 +175,18 @@ impl Clients {
         self.all.iter_mut().for_each(|client| client.network_grew(now));
     }
 
+    /// Asks these STUN servers, too: one client does, for it makes no difference who asks.
+    pub fn set_stun(&mut self, now: Now, servers: &[SocketAddr]) {
+        if let Some(client) = self.all.first_mut() {
+            client.set_stun(now, servers);
+        }
+    }
+
+    /// Whether everything that was asked last has answered or will not.
+    pub fn is_checked(&self) -> bool {
+        self.all.iter().all(Client::is_checked)
+    }
+
     /// What went by a relay, or by UDP as Binds do, was not answered.
     pub fn doubt(&mut self, now: Now) {
         self.all.iter_mut().for_each(|client| client.doubt(now));

@@ -1,5 +1,6 @@
 //! The client against a server played by the test.
 
+mod check;
 mod stream;
 
 use super::*;
