@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use crate::store::database::DatabaseError;
 use crate::store::files::FileError;
 use crate::store::keys::KeyError;
@@ -48,4 +50,13 @@ pub enum StartError {
     /// The system gave no thread.
     #[error("cannot start the directory's thread: {0}")]
     Thread(io::Error),
+}
+
+impl StartError {
+    /// Whether this machine does not speak the address's family at all.
+    pub(super) fn is_for_lack_of_family(&self) -> bool {
+        let StartError::Bind { source, .. } = self else { return false };
+        let lacking = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL];
+        source.raw_os_error().is_some_and(|code| lacking.contains(&Errno::from_raw(code)))
+    }
 }

@@ -61,9 +61,10 @@ pub struct Options {
     /// The state folder; made with mode 0700 if there is none.
     pub state: PathBuf,
     /// Where to listen: TCP on the port, UDP on the two behind it; port 0 takes any three that are free. Empty: port
-    /// 9000 on all addresses.
+    /// 9000 on all addresses of the families that this machine has.
     pub listen: Vec<SocketAddr>,
-    /// Under which hosts nodes reach the server, one URL each. Empty: the best guess from the addresses of this machine.
+    /// Under which hosts nodes reach the server, one URL each. Empty: the best guess from the addresses of this machine,
+    /// one URL for each address to listen on, or just one where these are not given either.
     pub advertise: Vec<HostPort>,
     /// The only network that is served; all, if none is named.
     pub network: Option<Network>,
@@ -102,7 +103,15 @@ pub fn print_urls(options: &Options) -> Result<Vec<RendezvousUrl>, StartError> {
     files::make_directory(&options.state)?;
     let identity = keys::rendezvous(&options.state)?;
     let listen = sockets::listen_or_default(&options.listen);
-    Ok(advertise::urls(&identity.public_key(), &options.advertise, &listen))
+    Ok(urls(options, &identity, &listen))
+}
+
+fn urls(options: &Options, identity: &Identity, addresses: &[SocketAddr]) -> Vec<RendezvousUrl> {
+    let mut urls = advertise::urls(&identity.public_key(), &options.advertise, addresses);
+    if options.listen.is_empty() && options.advertise.is_empty() {
+        urls.truncate(1);
+    }
+    urls
 }
 
 /// Starts a server on the current tokio runtime. On return it answers.
@@ -116,7 +125,7 @@ pub async fn start(options: Options) -> Result<Handle, StartError> {
     }
     let bound = sockets::bind_all(&options.listen)?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|sockets| sockets.address).collect();
-    let urls = advertise::urls(&identity.public_key(), &options.advertise, &addresses);
+    let urls = urls(&options, &identity, &addresses);
     let (tcp, relays, reflectors) = split(bound);
     let forwarding = Arc::new(Forwarding::new(relays, reflectors, options.relay_rate));
     let settings = Settings { network: options.network, secret: allocation_secret(&identity), seed: seed() };

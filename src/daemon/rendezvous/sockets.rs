@@ -38,12 +38,12 @@ pub fn listen_or_default(listen: &[SocketAddr]) -> Vec<SocketAddr> {
     vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
 }
 
-/// Binds all; by default IPv6 may be missing.
+/// Binds all; by default a family that this machine lacks is done without.
 pub fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
     let is_default = listen.is_empty();
     let bound = listen_or_default(listen).into_iter().map(|address| (address, bind(address)));
     bound
-        .filter(|(address, bound)| !(is_default && address.is_ipv6() && bound.is_err()))
+        .filter(|(_, bound)| !(is_default && bound.as_ref().is_err_and(StartError::is_for_lack_of_family)))
         .map(|(_, bound)| bound)
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The rendezvous server of a network that has no other: in the node's own process.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::daemon::Failure;
 use crate::daemon::config::{self, Config};
@@ -17,6 +17,8 @@ pub struct Embedded {
     handle: Handle,
     /// What others are given.
     pub url: RendezvousUrl,
+    /// Where it is reached from this machine.
+    loopback: IpAddr,
 }
 
 impl Embedded {
@@ -44,7 +46,7 @@ impl Embedded {
         if is_private(&url) {
             tracing::warn!("{}: {PRIVATE}", url.host);
         }
-        Ok(Embedded { handle, url })
+        Ok(Embedded { handle, url, loopback: loopback(&server.listen) })
     }
 
     /// What the node itself dials: the advertised address where it is one of this host's, else the loopback, for a
@@ -54,7 +56,7 @@ impl Embedded {
         if self.url.host.as_str().parse().is_ok_and(own) {
             return self.url.clone();
         }
-        let authority = format!("127.0.0.1:{}", self.url.port);
+        let authority = SocketAddr::new(self.loopback, self.url.port).to_string();
         RendezvousUrl::from_authority(self.url.key, &authority).unwrap_or_else(|_| self.url.clone())
     }
 
@@ -62,6 +64,12 @@ impl Embedded {
     pub async fn stop(self) {
         self.handle.stop().await;
     }
+}
+
+/// The loopback of a family that is listened on.
+fn loopback(listen: &[SocketAddr]) -> IpAddr {
+    let is_v6_only = !listen.is_empty() && listen.iter().all(SocketAddr::is_ipv6);
+    if is_v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
 /// Whether an address leads nowhere from outside this host's own network.

@@ -189,6 +189,31 @@ async fn the_urls_are_known_before_the_first_start() {
 }
 
 #[tokio::test]
+async fn by_default_one_url_stands_for_both_families() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = sockets::listen_or_default(&[]);
+    let texts: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
+    assert_eq!(texts, ["0.0.0.0:9000", "[::]:9000"]);
+    let url = print_urls(&Options::new(folder.path().to_owned())).unwrap();
+    assert_eq!((url.len(), url[0].port), (1, 9000));
+}
+
+#[tokio::test]
+async fn both_families_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = ["127.0.0.1:0", "[::1]:0"].map(|at| at.parse().unwrap()).to_vec();
+    let server = start(Options { listen, ..options(folder.path()) }).await.unwrap();
+    for url in server.urls() {
+        let node = Node::log_in(url, &Identity::generate(&mut OsRng), "alice").await;
+        let socket = UdpSocket::bind((node.stun[0].ip(), 0)).await.unwrap();
+        let response = exchange(&socket, node.stun[0], &stun::request([5; 12])).await;
+        assert_eq!(stun::parse_response(&response), Ok(([5; 12], socket.local_addr().unwrap())));
+    }
+    assert_eq!(server.urls().len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_key_file_that_holds_no_key_is_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rendezvous.pem");
