@@ -7,7 +7,7 @@ VENV       := $(abspath $(TARGET))/venv
 RUN_TOOLS  := gcc:gcc nft:nftables ip:iproute2
 TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard-go:wireguard-go wg:wireguard-tools \
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
-              miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack
+              miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack turnserver:coturn
 
 .PHONY: up down demo test soak nat-matrix sim-long lint tools test-tools build bench-events
 

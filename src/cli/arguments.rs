@@ -125,6 +125,8 @@ pub enum Command {
         #[arg(allow_hyphen_values = true)]
         node: String,
     },
+    /// What the networks around let through: UDP, NAT, relay, round trips; every server is asked anew
+    Netcheck,
     /// The routers outside the tunnel up to a node's endpoint or the relay, and the node itself
     Traceroute(TracerouteArguments),
     /// The node behind an overlay address

@@ -16,6 +16,7 @@ mod hostname;
 mod inbox;
 mod info;
 mod invite;
+mod netcheck;
 mod outbox;
 mod payload;
 mod peers;
@@ -110,6 +111,7 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::Config => config::run(session).await,
         Command::Wait { condition, timeout } => wait::run(session, condition, timeout).await,
         Command::Why { node } => why::run(session, node).await,
+        Command::Netcheck => netcheck::run(session).await,
         Command::Traceroute(arguments) => traceroute::run(session, arguments).await,
         Command::Whois { address } => whois::run(session, address).await,
         Command::Publish(arguments) => publish::run(session, arguments).await,

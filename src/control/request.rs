@@ -46,6 +46,8 @@ pub enum Request {
         /// Which.
         target: String,
     },
+    /// What the networks around this node let through; every server is asked anew.
+    Netcheck,
     /// Asks a node for mutual trust.
     Handshake {
         /// Whom.
@@ -135,7 +137,8 @@ pub struct Verb {
     pub reads: bool,
 }
 
-const READS: &[&str] = &["info", "status", "peers", "pending", "trusted", "config", "find", "whois", "wait", "why"];
+const READS: &[&str] =
+    &["info", "status", "peers", "pending", "trusted", "config", "find", "whois", "wait", "why", "netcheck"];
 
 impl Request {
     /// The verb of this request, and its other fields.

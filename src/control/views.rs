@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod netcheck;
+
+pub use netcheck::{Advice, Asked, CheckedRendezvous, FailedName, Family, Gateway, Netcheck, PortMapping, StunServer};
+
 /// How a node is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -16,6 +16,7 @@ use services::Services;
 
 use super::options::Up;
 use super::places;
+use super::rendezvous::HostPort;
 use crate::control::views::Setting;
 use crate::identity::{Hostname, Network, Prefix, RendezvousUrl, TunnelKey};
 use crate::link::{Detour, Proxy};
@@ -57,10 +58,13 @@ pub enum ConfigError {
     },
 }
 
+/// The most STUN servers beside the rendezvous.
+const MAX_STUN: usize = 8;
+
 /// A rendezvous server in the node's own process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedded {
-    /// Where it listens.
+    /// Where it listens; empty: port 9000 on all addresses of both families.
     pub listen: Vec<SocketAddr>,
     /// What others reach it under; empty: the address of this host on its default route.
     pub advertise: Vec<String>,
@@ -104,6 +108,8 @@ pub struct Config {
     pub log: String,
     /// Whether to guard the prefix by nftables.
     pub firewall: bool,
+    /// STUN servers that are asked beside the rendezvous; without a port it is 3478.
+    pub stun: Vec<HostPort>,
     /// Whether to look for peers on the LAN by multicast.
     pub lan_discovery: bool,
     /// Whether to pass on what friends send each other.
@@ -160,6 +166,7 @@ impl Config {
             hostname: layers.parsed("hostname", up.hostname.clone(), file.hostname)?,
             log: layers.value("log", up.log.clone(), file.log, || "info".into()),
             firewall: layers.value("firewall", up.no_firewall.then_some(false), file.firewall, || true),
+            stun: layers.list("stun", &up.stun, file.stun, MAX_STUN)?,
             lan_discovery: layers.value("lan_discovery", up.lan_discovery, file.lan_discovery, || true),
             relay_for_friends: layers.value(
                 "relay_for_friends",
@@ -201,8 +208,7 @@ fn proxy(layers: &mut Layers<'_>, flag: Option<String>, file: Option<String>) ->
 fn embedded(layers: &mut Layers<'_>, up: &Up, file: file::EmbeddedTable) -> Option<Embedded> {
     let flag = (!up.advertise.is_empty()).then(|| up.advertise.clone());
     let server = Embedded {
-        listen: layers
-            .value("rendezvous.embedded.listen", None, file.listen, || vec![SocketAddr::from(([0; 4], 9000))]),
+        listen: layers.value("rendezvous.embedded.listen", None, file.listen, Vec::new),
         advertise: layers.value("rendezvous.embedded.advertise", flag, file.advertise, Vec::new),
         relay_rate: layers.value("rendezvous.embedded.relay_rate", None, file.relay_rate, || 100),
     };

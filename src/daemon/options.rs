@@ -48,6 +48,9 @@ pub struct Up {
     /// Join token: brings the rendezvous server, and trust with the node that made it
     #[arg(long, env = "PILOT_JOIN", hide_env_values = true, value_name = "TOKEN")]
     pub join: Option<String>,
+    /// Standard STUN server that is asked beside the rendezvous; may be repeated, at most 8 [port: 3478]
+    #[arg(long, env = "PILOT_STUN", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub stun: Vec<String>,
     /// This node's name in its network
     #[arg(long, env = "PILOT_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
@@ -100,8 +103,9 @@ pub struct Rendezvous {
     /// State folder: the server's key, hostnames, messages that wait
     #[arg(long, env = "PILOT_STATE", value_name = "DIR", default_value = "/var/lib/pilot-rendezvous")]
     pub state: PathBuf,
-    /// Where to listen: TCP on PORT, UDP on PORT+1 and PORT+2; may be repeated (IPv4 and IPv6)
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9000")]
+    /// Where to listen: TCP on PORT, UDP on PORT+1 and PORT+2; may be repeated (IPv4 and IPv6) [default: port 9000 on
+    /// all addresses of both families]
+    #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
     /// The address that nodes reach this server under; may be repeated
     #[arg(long, env = "PILOT_ADVERTISE", value_name = "HOST[:PORT]", value_delimiter = ',')]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
 use crate::peer::record::{PeerRecord, PendingRecord};
 use crate::punch::{PathReport, Reason, Tactic};
-use crate::rendezvous::client::Via;
+use crate::rendezvous::client::{Report, Via};
 use crate::wire::{Candidate, Drop, Nat};
 
 /// Names a command until its answer; the caller chooses it, different from all that are open.
@@ -58,6 +58,8 @@ pub enum Command {
     Ping(Target),
     /// Why a peer is reached the way it is.
     Why(Target),
+    /// Ask every server anew, and tell what the networks around let through.
+    Netcheck,
 }
 
 /// What the node answers.
@@ -91,6 +93,8 @@ pub enum Answer {
     Pong(Pong),
     /// To [`Command::Why`].
     Why(Box<Why>),
+    /// To [`Command::Netcheck`].
+    Netcheck(Box<Netcheck>),
 }
 
 /// Who we are.
@@ -234,6 +238,21 @@ pub struct Candidacy {
     pub told: Vec<Candidate>,
     /// The paths to it that are known.
     pub paths: Vec<PathReport>,
+}
+
+/// What the networks around let through.
+#[derive(Clone, Debug)]
+pub struct Netcheck {
+    /// Where our sockets listen, best first.
+    pub hosts: Vec<SocketAddr>,
+    /// Our NAT.
+    pub nat: Nat,
+    /// How the rendezvous servers stand, in the order of the configuration.
+    pub rendezvous: Vec<RendezvousView>,
+    /// What they said just now, in the same order; the first with the STUN servers that the user named.
+    pub servers: Vec<Report>,
+    /// What we tell peers about where we are.
+    pub candidates: Vec<Candidate>,
 }
 
 /// The answer to a ping.

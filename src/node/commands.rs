@@ -30,6 +30,8 @@ pub(super) enum Wish {
     Ping(Ping),
     /// The server's word about a name.
     Hostname { request: (u8, u64), wanted: Option<Hostname> },
+    /// What every server says.
+    Netcheck,
 }
 
 type Answered = Result<Answer, CommandError>;
@@ -53,6 +55,7 @@ impl Node {
             Command::Join(token) => return self.start_join(now, id, token),
             Command::SetHostname(name) => return self.start_hostname(now, id, name),
             Command::Ping(target) => return self.start_ping(now, id, target),
+            Command::Netcheck => return self.start_netcheck(now, id),
         };
         self.answer(id, answer);
     }
@@ -114,7 +117,7 @@ impl Node {
         }
     }
 
-    fn wait_for(&mut self, id: CommandId, deadline: Instant, wish: Wish) {
+    pub(super) fn wait_for(&mut self, id: CommandId, deadline: Instant, wish: Wish) {
         if self.open.len() >= MAX_OPEN || self.open.contains_key(&id) {
             return self.answer(id, Err(too_many_open()));
         }
@@ -135,7 +138,7 @@ impl Node {
     pub(super) fn open_deadline(&self) -> Option<(Instant, &'static str)> {
         let attention = |open: &Open| match &open.wish {
             Wish::Ping(ping) => ping.repeat_at().map_or(open.deadline, |at| at.min(open.deadline)),
-            Wish::Hostname { .. } => open.deadline,
+            Wish::Hostname { .. } | Wish::Netcheck => open.deadline,
         };
         let first = self.open.values().map(attention).min();
         first.map(|at| (at, "an open command"))
@@ -158,6 +161,7 @@ impl Node {
                     let text = "no answer within 5 s".to_owned();
                     self.answer(id, Err(CommandError::RendezvousUnreachable(text)));
                 }
+                Wish::Netcheck if is_over => self.answer(id, Ok(self.netcheck(now))),
                 _ => {}
             }
         }

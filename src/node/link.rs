@@ -25,6 +25,7 @@ impl Node {
                 client::Output::Notice(notice) => self.noticed(now, server, notice),
             }
         }
+        self.answer_netchecks(now);
     }
 
     fn noticed(&mut self, now: Now, server: u8, notice: Notice) {

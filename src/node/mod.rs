@@ -2,7 +2,8 @@
 //!
 //! Comes in, with the time: datagrams ([`Node::handle_datagram`], or [`Node::handle_arrival`] for what a
 //! datapath thread opened already), beacons of the LAN ([`Node::handle_multicast`]), packets from the TUN ([`Node::handle_packet`]), what the rendezvous
-//! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses and port mappings, deadlines.
+//! link reports ([`Node::handle_link`]), commands, derived node IDs, our own addresses and port mappings, STUN servers,
+//! deadlines.
 //! Goes out, one by one from [`Node::poll_output`]: see [`Output`]. Call one input, drain the outputs
 //! down to [`Output::Wait`], call the next. Network input is never an error: it becomes a counted drop.
 //!
@@ -21,7 +22,7 @@
 //! | `packets`, `sizes` | what goes into them, and how large it may be |
 //! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
-//! | `commands`, `decisions`, `views`, `why`, `ping` | what the user asks and decides |
+//! | `commands`, `decisions`, `views`, `why`, `ping`, `netcheck` | what the user asks and decides |
 //! | `roaming` | what a move, a sleep and trouble on the way lead to |
 //! | `timers`, `publish` | when; what the datapath may know |
 
@@ -40,6 +41,7 @@ mod handshake;
 mod lan;
 mod link;
 mod me;
+mod netcheck;
 mod output;
 mod packets;
 mod paths;
@@ -91,7 +93,7 @@ use crate::wire::introduction::Nonce;
 use crate::wire::{Drop, Drops, Hop, Now};
 
 pub use command::{
-    Answer, Asked, Candidacy, Command, CommandId, Info, PathView, PeerView, Pong, RendezvousView, Status, Why,
+    Answer, Asked, Candidacy, Command, CommandId, Info, Netcheck, PathView, PeerView, Pong, RendezvousView, Status, Why,
 };
 pub use error::CommandError;
 pub use output::{Event, Output};

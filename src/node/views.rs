@@ -97,7 +97,7 @@ impl Node {
     }
 
     /// All servers, in the order of the configuration.
-    fn rendezvous_views(&self, now: Now) -> Vec<RendezvousView> {
+    pub(super) fn rendezvous_views(&self, now: Now) -> Vec<RendezvousView> {
         self.rendezvous.iter().zip(self.clients.iter()).map(|(url, client)| rendezvous_view(now, url, client)).collect()
     }
 }

@@ -15,6 +15,7 @@ mod socket;
 mod sockets;
 mod spares;
 mod watch;
+mod way_out;
 
 pub use addresses::{Excluded, LocalAddress};
 pub use fragmenting::Fragmenting;
@@ -23,3 +24,4 @@ pub use multicast::{GROUP_V4, GROUP_V6, Listener, Multicast, PORT};
 pub use socket::{Sent, Socket};
 pub use sockets::{Sockets, UdpError};
 pub use watch::{Networks, WatchError, watch};
+pub use way_out::{WayOut, way_out};

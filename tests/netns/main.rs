@@ -16,6 +16,7 @@ mod lab;
 mod lan;
 mod matrix;
 mod mtu;
+mod netcheck;
 mod portmap;
 mod probe;
 mod relay;

@@ -26,6 +26,7 @@ pub(super) struct File {
     pub log: Option<String>,
     pub proxy: Option<String>,
     pub firewall: Option<bool>,
+    pub stun: Option<OneOrMore>,
     pub lan_discovery: Option<bool>,
     pub relay_for_friends: Option<bool>,
     pub port_mapping: Option<bool>,

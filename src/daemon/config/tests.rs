@@ -68,6 +68,19 @@ fn errors_name_file_line_and_key() {
 }
 
 #[test]
+fn stun_servers_come_from_flags_or_the_file_and_must_be_hosts() {
+    let hosts = |config: Config| config.stun.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let file = "stun = [\"stun.example.org\", \"192.0.2.1:3479\", \"[2001:db8::1]:3478\"]";
+    assert_eq!(hosts(from_file(file).unwrap()), ["stun.example.org", "192.0.2.1:3479", "[2001:db8::1]:3478"]);
+    let up = Up { stun: vec!["other.example.org".into()], ..Up::default() };
+    assert_eq!(hosts(Config::new(&up, &|_| "flag").unwrap()), ["other.example.org"]);
+    let wrong = from_file("stun = [\"a b\"]").unwrap_err().to_string();
+    assert!(wrong.contains("stun") && wrong.contains("a b") && wrong.contains("file"), "{wrong}");
+    let many = format!("stun = [{}]", "\"a\", ".repeat(9));
+    assert!(from_file(&many).unwrap_err().to_string().contains("at most 8 are used"));
+}
+
+#[test]
 fn a_named_file_must_exist() {
     let up = Up { config: Some("/nonexistent/pilotd.toml".into()), ..Up::default() };
     assert!(Config::new(&up, &|_| "flag").unwrap_err().to_string().contains("/nonexistent/pilotd.toml"));

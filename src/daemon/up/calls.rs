@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::crank::Call;
 use super::services::Services;
-use super::{views, why};
+use super::stun::Resolved;
+use super::{netcheck, views, why};
 use crate::control::views::{Config, Done, Pending, Setting, Trusted, Waited};
 use crate::control::{Backend, Error, Request};
 use crate::identity::{Hostname, PublicKey, Target, Token};
@@ -48,6 +49,8 @@ pub struct Calls {
     pub services: Services,
     /// What gateways say to port mappings; `None` where that is switched off.
     pub port_mapping: Option<watch::Receiver<portmap::Status>>,
+    /// The STUN servers of the configuration.
+    pub stun: watch::Receiver<Resolved>,
 }
 
 impl Backend for Calls {
@@ -101,6 +104,13 @@ impl Calls {
             Answer::Hostname(None) => done("this node has no hostname".into()),
             Answer::Pong(pong) => json(&views::pong(&pong)),
             Answer::Why(why) => json(&why::why(&why)),
+            Answer::Netcheck(check) => {
+                let named = self.stun.borrow().clone();
+                let routes = netcheck::routes(&check.servers);
+                let port_mapping = self.port_mapping.as_ref().map(|status| netcheck::port_mapping(&status.borrow()));
+                let around = netcheck::Around { named: &named, port_mapping, routes };
+                json(&netcheck::netcheck(&check, &self.facts, around))
+            }
         }
     }
 
@@ -196,6 +206,7 @@ fn command(request: Request) -> Result<Command, Error> {
         Request::Status => Command::Status,
         Request::Peers => Command::Peers,
         Request::Trusted => Command::Trusted,
+        Request::Netcheck => Command::Netcheck,
         Request::Why { target } => Command::Why(parse_target(&target)?),
         Request::Find { target } => Command::Find(parse_target(&target)?),
         Request::Handshake { target, reason } => Command::Handshake { target: parse_target(&target)?, reason },

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::multicast::{Heard, Lan};
 use super::sleep::{self, LOOK, Sleep};
+use super::stun::{self, Resolved};
 use crate::daemon::Failure;
 use crate::datapath::{Slow, Streams};
 use crate::identity::{NodeId, PublicKey};
@@ -50,6 +51,8 @@ pub struct Inputs {
     pub networks: watch::Receiver<Networks>,
     /// Ports that gateways keep open for us.
     pub mappings: watch::Receiver<Vec<Mapping>>,
+    /// What the STUN servers of the configuration resolve to.
+    pub stun: watch::Receiver<Resolved>,
     /// Set once the daemon is to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -95,6 +98,7 @@ impl Crank {
         let (derived_out, mut derived) = mpsc::channel(1);
         let mut waiting = Waiting::default();
         self.networks(&mut inputs.networks);
+        self.stun_servers(&mut inputs.stun);
         loop {
             let deadline = self.carry_out(&mut waiting, &derived_out)?.min(Instant::now() + LOOK);
             tokio::select! {
@@ -113,6 +117,7 @@ impl Crank {
                 }
                 Ok(()) = inputs.networks.changed() => self.networks(&mut inputs.networks),
                 Ok(()) = inputs.mappings.changed() => self.mappings(&mut inputs.mappings),
+                Ok(()) = inputs.stun.changed() => self.stun_servers(&mut inputs.stun),
                 () = tokio::time::sleep_until(deadline.into()) => self.node.handle_timeout(now()),
             }
             if let Some(asleep) = self.sleep.look(sleep::read()) {
@@ -154,6 +159,11 @@ impl Crank {
     fn mappings(&mut self, mappings: &mut watch::Receiver<Vec<Mapping>>) {
         let outsides: Vec<_> = mappings.borrow_and_update().iter().map(|mapping| mapping.external).collect();
         self.node.handle_mappings(now(), &outsides);
+    }
+
+    fn stun_servers(&mut self, resolved: &mut watch::Receiver<Resolved>) {
+        let endpoints = stun::endpoints(&resolved.borrow_and_update());
+        self.node.handle_stun_servers(now(), &endpoints);
     }
 
     /// Carries out every decision, in order; gives the time of the next timeout.

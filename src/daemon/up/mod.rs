@@ -13,11 +13,13 @@ mod lines;
 mod links;
 mod log;
 mod multicast;
+mod netcheck;
 mod portmap;
 mod readiness;
 mod roster;
 mod services;
 mod sleep;
+mod stun;
 mod views;
 mod why;
 
@@ -95,16 +97,17 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let interface = ground.device.name().to_owned();
     let services =
         Services::open(config.services.clone(), &config.state, Directory::new(directory), &interface).await?;
-    let counted = services.clone();
     let port_mapping = PortMapping::start(&config, &ground).await;
+    let stun = stun::watch(config.stun.clone(), ground.networks.clone());
     let backend = Calls {
         node: calls_in,
         changes: changed,
         ready: is_ready,
         stop: stop.clone(),
         facts,
-        services: counted,
+        services: services.clone(),
         port_mapping: port_mapping.status(),
+        stun: stun.clone(),
     };
 
     let node = Node::new(settings(&config, &server.urls, &ground), state(ground.state, ground.id), crank::now());
@@ -143,6 +146,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         calls,
         networks: ground.networks,
         mappings: port_mapping.mappings(),
+        stun,
         stop: stop.subscribe(),
     };
 

@@ -47,7 +47,7 @@ fn via(via: Via) -> String {
     if via == Via::Stream { "tls" } else { "udp" }.to_owned()
 }
 
-fn rendezvous(view: &node::RendezvousView, facts: &Facts) -> Rendezvous {
+pub fn rendezvous(view: &node::RendezvousView, facts: &Facts) -> Rendezvous {
     Rendezvous {
         url: view.url.to_string(),
         state: if view.is_up { "connected" } else { "connecting" }.to_owned(),

@@ -3,6 +3,7 @@
 mod arbitrary;
 #[cfg(feature = "sim")]
 mod long;
+mod netcheck;
 mod roaming;
 mod sizes;
 mod stories;
