@@ -9,12 +9,17 @@ use pilot::identity::{Address, Network, Prefix, PublicKey, TunnelSecret};
 use pilot::node::trust::Mutual;
 use pilot::node::{Answer, CommandError, CommandId, Event, Node, Output, PathView, Settings, State};
 use pilot::peer::record::{Change, Records};
+use pilot::wire::path::MAIN;
 use pilot::wire::{Drops, Now};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::fabric::HostId;
+use crate::pipe::Pipe;
 use crate::world::identities;
+
+/// The most spare sockets that a daemon opens.
+const MAX_SPARES: usize = 512;
 
 /// A packet that reached a kernel.
 pub struct Delivered {
@@ -38,19 +43,32 @@ pub struct Resident {
     pub answers: BTreeMap<CommandId, Result<Answer, CommandError>>,
     /// What it refused.
     pub drops: Arc<Drops>,
+    /// The port of its main sockets.
+    pub port: u16,
+    /// Its connection to the server.
+    pub link: Pipe,
+    /// Its stream to the relay.
+    pub stream: Pipe,
+    /// Since when it sleeps: nothing reaches it, and it does nothing.
+    pub asleep_since: Option<Instant>,
+    /// How often it was started.
+    pub lives: u32,
+    /// Whether it looks for peers on the LAN by multicast.
+    pub seeks_lan: bool,
+    sockets: BTreeMap<u16, u16>,
+    last_socket: u16,
     number: usize,
     machine: Node,
     tunnel: [u8; 32],
     disk: Records,
     trusted_ever: BTreeSet<PublicKey>,
     deadline: Instant,
-    epoch: u64,
     commands: u64,
 }
 
 impl Resident {
     /// A node with identity `number` of the pool, and an empty disk.
-    pub fn new(number: usize, host: HostId, seed: u64, now: Now) -> Resident {
+    pub fn new(number: usize, host: HostId, port: u16, seed: u64, now: Now, seeks_lan: bool) -> Resident {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tunnel = [0; 32];
         rng.fill_bytes(&mut tunnel);
@@ -61,20 +79,70 @@ impl Resident {
             events: Vec::new(),
             answers: BTreeMap::new(),
             drops: drops.clone(),
+            port,
+            link: Pipe::new(now.monotonic),
+            stream: Pipe::new(now.monotonic),
+            asleep_since: None,
+            lives: 1,
+            seeks_lan,
+            sockets: BTreeMap::from([(port, MAIN)]),
+            last_socket: MAIN,
             number,
-            machine: machine(number, tunnel, Records::default(), seed, drops, now),
+            machine: machine(number, tunnel, Records::default(), seed, drops, now, seeks_lan),
             tunnel,
             disk: Records::default(),
             trusted_ever: BTreeSet::new(),
             deadline: now.monotonic,
-            epoch: 0,
             commands: 0,
         }
     }
 
     /// Starts anew from the disk.
     pub fn restart(&mut self, seed: u64, now: Now) {
-        self.machine = machine(self.number, self.tunnel, self.disk.clone(), seed, self.drops.clone(), now);
+        let drops = self.drops.clone();
+        self.machine = machine(self.number, self.tunnel, self.disk.clone(), seed, drops, now, self.seeks_lan);
+        self.sockets = BTreeMap::from([(self.port, MAIN)]);
+        self.lives += 1;
+    }
+
+    /// Whether it sleeps.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep_since.is_some()
+    }
+
+    /// The number of the socket on a port, if one is open.
+    pub fn socket_on(&self, port: u16) -> Option<u16> {
+        self.sockets.get(&port).copied()
+    }
+
+    /// The port of a socket.
+    pub fn port_of(&self, socket: u16) -> Option<u16> {
+        self.sockets.iter().find(|(_, number)| **number == socket).map(|(port, _)| *port)
+    }
+
+    /// How many sockets are open.
+    pub fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Opens spare sockets on ports that `any_port` gives; their numbers and ports.
+    pub fn open_spares(&mut self, count: u16, mut any_port: impl FnMut() -> u16) -> Vec<(u16, u16)> {
+        let mut opened = Vec::new();
+        while opened.len() < usize::from(count) && self.sockets.len() <= MAX_SPARES {
+            let port = any_port();
+            if !self.sockets.contains_key(&port) {
+                self.last_socket = self.last_socket.checked_add(1).unwrap_or(1);
+                self.sockets.insert(port, self.last_socket);
+                opened.push((self.last_socket, port));
+            }
+        }
+        opened
+    }
+
+    /// Closes spare sockets.
+    pub fn close_spares(&mut self, sockets: &[u16]) {
+        assert!(!sockets.contains(&MAIN), "the main socket is no spare one");
+        self.sockets.retain(|_, number| !sockets.contains(number));
     }
 
     /// The real machine.
@@ -100,17 +168,6 @@ impl Resident {
     /// Sets when it wants to be woken.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
-    }
-
-    /// Which of its connections to the server is the present one.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Begins another connection; what belongs to earlier ones is void.
-    pub fn next_epoch(&mut self) -> u64 {
-        self.epoch += 1;
-        self.epoch
     }
 
     /// A number for a command.
@@ -185,7 +242,15 @@ impl Resident {
     }
 }
 
-fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: Arc<Drops>, now: Now) -> Node {
+fn machine(
+    number: usize,
+    tunnel: [u8; 32],
+    records: Records,
+    seed: u64,
+    drops: Arc<Drops>,
+    now: Now,
+    lan_discovery: bool,
+) -> Node {
     let (identity, id) = &identities()[number];
     let mut bytes = [0; 32];
     ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
@@ -197,7 +262,7 @@ fn machine(number: usize, tunnel: [u8; 32], records: Records, seed: u64, drops: 
         mutual: Mutual::Name,
         wireguard: Vec::new(),
         mtu: 1420,
-        lan_discovery: false,
+        lan_discovery,
         relay_for_friends: false,
         seed: bytes,
         drops,

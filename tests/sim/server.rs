@@ -1,7 +1,7 @@
 //! The simulated rendezvous server: the real directory, relay and STUN, and a disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use pilot::rendezvous::bucket::Rate;
 use pilot::rendezvous::directory::{Change, Directory, Item, Output, Registration, Saved, SessionId, Settings};
 use pilot::rendezvous::relay::{Endpoint, Relay};
 use pilot::wire::rendezvous::{ClientMessage, ServerMessage};
+use pilot::wire::stun::Change as From;
 use pilot::wire::{Drops, Now, stun};
 
 use crate::world::{id_of, identities};
@@ -21,12 +22,21 @@ const RELAY_RATE: Rate = Rate { per_second: 10_000_000, burst: 4_000_000 };
 
 /// What all nodes of a world are told.
 pub fn url() -> RendezvousUrl {
-    RendezvousUrl::from_authority(identities()[0].0.public_key(), "203.0.113.1").expect("a URL")
+    RendezvousUrl::from_authority(identities()[0].0.public_key(), "rendezvous.example.net").expect("a URL")
+}
+
+/// What goes out of the server beside the messages of its links.
+pub enum Sent {
+    /// A datagram from one of its endpoints.
+    Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    /// A frame through the relay stream of a node, by the number of the stream.
+    Frame { stream: u64, payload: Vec<u8> },
 }
 
 /// The server with what survives its crashes.
 pub struct Server {
-    address: SocketAddr,
+    /// Of both families; STUN and the relay are on each.
+    addresses: Vec<IpAddr>,
     running: Option<Running>,
     registrations: BTreeMap<PublicKey, Registration>,
     items: BTreeMap<u64, Item>,
@@ -47,9 +57,9 @@ struct Running {
 
 impl Server {
     /// A server that runs.
-    pub fn new(seed: u64, now: Now, address: SocketAddr) -> Server {
+    pub fn new(seed: u64, now: Now, addresses: Vec<IpAddr>) -> Server {
         let mut server = Server {
-            address,
+            addresses,
             running: None,
             registrations: BTreeMap::new(),
             items: BTreeMap::new(),
@@ -101,8 +111,14 @@ impl Server {
 
     /// What a node's link tells it once it is up.
     pub fn up(&self) -> LinkEvent {
-        let on = |port: u16| SocketAddr::new(self.address.ip(), port);
-        LinkEvent::Up { stun: vec![on(PORT + 1), on(PORT + 2)], relay: vec![on(PORT + 1)] }
+        let on = |offset: u16| move |ip: &IpAddr| SocketAddr::new(*ip, PORT + offset);
+        let stun = self.addresses.iter().flat_map(|ip| [on(1)(ip), on(2)(ip)]).collect();
+        LinkEvent::Up { stun, relay: self.addresses.iter().map(on(1)).collect() }
+    }
+
+    /// Whether STUN can be asked at two IPv4 addresses.
+    pub fn has_two_addresses(&self) -> bool {
+        self.addresses.iter().filter(|ip| ip.is_ipv4()).count() > 1
     }
 
     /// When it wants to be woken.
@@ -160,32 +176,55 @@ impl Server {
         self.outbox.pop_front()
     }
 
-    /// A datagram to one of its ports; gives the port that something leaves from, where to, and what.
-    pub fn handle_datagram(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        port: u16,
-        mut datagram: Vec<u8>,
-    ) -> Option<(u16, SocketAddr, Vec<u8>)> {
+    /// A datagram to one of its endpoints; gives what leaves.
+    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) -> Option<Sent> {
+        self.running.as_ref()?;
+        match self.reflect(from, to, &payload) {
+            Some(sent) => sent,
+            None if to.port() == PORT + 1 => {
+                let socket = self.addresses.iter().position(|ip| *ip == to.ip())?;
+                self.relay(now, Endpoint::Udp { socket, remote: from }, payload)
+            }
+            None => None,
+        }
+    }
+
+    /// A frame from the relay stream of a node; gives what leaves.
+    pub fn handle_frame(&mut self, now: Now, stream: u64, key: PublicKey, payload: Vec<u8>) -> Option<Sent> {
+        self.relay(now, Endpoint::Stream { number: stream, key }, payload)
+    }
+
+    /// Answers a STUN request, if it is one, from where it asks to be answered.
+    fn reflect(&self, from: SocketAddr, to: SocketAddr, request: &[u8]) -> Option<Option<Sent>> {
+        let mut answer = [0; stun::RESPONSE_MAX_LEN];
+        let other = self.elsewhere(to, From { ip: true, port: true });
+        let reflection = stun::respond(request, from, other, &mut answer).ok()?;
+        assert!(reflection.len <= request.len(), "STUN amplifies");
+        let source = self.elsewhere(to, reflection.from);
+        let payload = answer[..reflection.len].to_vec();
+        Some(source.map(|source| Sent::Datagram { from: source, to: from, payload }))
+    }
+
+    /// The endpoint from which an answer is wanted, if there is one.
+    fn elsewhere(&self, at: SocketAddr, change: From) -> Option<SocketAddr> {
+        let is_other = |ip: &&IpAddr| **ip != at.ip() && ip.is_ipv4() == at.is_ipv4();
+        let ip = if change.ip { *self.addresses.iter().find(is_other)? } else { at.ip() };
+        let port = if change.port { 2 * PORT + 3 - at.port() } else { at.port() };
+        Some(SocketAddr::new(ip, port))
+    }
+
+    fn relay(&mut self, now: Now, from: Endpoint, mut payload: Vec<u8>) -> Option<Sent> {
         let running = self.running.as_mut()?;
-        let mut answer = [0; 128];
-        if let Ok(stun::Reflection { len: length, .. }) = stun::respond(&datagram, from, None, &mut answer) {
-            assert!(length <= datagram.len(), "STUN amplifies");
-            return Some((port, from, answer[..length].to_vec()));
-        }
-        if port != PORT + 1 {
-            return None;
-        }
-        let came = datagram.len();
-        let from = Endpoint::Udp { socket: 0, remote: from };
-        let (to, length) = running.relay.handle_datagram(now.monotonic, from, &mut datagram)?;
+        let came = payload.len();
+        let (to, length) = running.relay.handle_datagram(now.monotonic, from, &mut payload)?;
         assert!(length <= came, "the relay amplifies");
-        datagram.truncate(length);
-        match to {
-            Endpoint::Udp { remote, .. } => Some((port, remote, datagram)),
-            Endpoint::Stream { .. } => None,
-        }
+        payload.truncate(length);
+        Some(match to {
+            Endpoint::Stream { number, .. } => Sent::Frame { stream: number, payload },
+            Endpoint::Udp { socket, remote } => {
+                Sent::Datagram { from: SocketAddr::new(self.addresses[socket], PORT + 1), to: remote, payload }
+            }
+        })
     }
 
     fn drain(&mut self, now: Now) {

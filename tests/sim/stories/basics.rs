@@ -1,38 +1,14 @@
-//! One thing that happens to a network, and what must come of it.
+//! Two nodes, or a few: connecting, trust, restarts, strangers.
 
 use std::time::Duration;
 
 use pilot::node::{Answer, Command, PathView};
 use pilot::wire::Drop;
 
-use crate::fabric::Link;
+use super::{SECOND, connected, pair};
+use crate::fabric::{INTERNET, Link};
 use crate::nat::Behaviour;
-use crate::world::{PORT, World};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Two trusting nodes, each behind a translator of its own.
-fn pair(seed: u64, a: Behaviour, b: Behaviour) -> (World, usize, usize) {
-    let mut world = World::new(seed);
-    let (lan_a, lan_b) = (world.lan(a), world.lan(b));
-    let (a, b) = (world.node(Some(lan_a), Link::GOOD), world.node(Some(lan_b), Link::GOOD));
-    world.befriend(a, b);
-    (world, a, b)
-}
-
-fn connected(seed: u64, a: Behaviour, b: Behaviour) -> (World, usize, usize) {
-    let (mut world, a, b) = pair(seed, a, b);
-    assert!(world.exchange(a, b, SECOND * 5).is_some(), "no packet gets through");
-    if a_direct_path_exists(&world, a, b) {
-        let direct = world.run_until(SECOND * 5, |world| world.is_direct(a, b));
-        assert!(direct.is_some(), "no direct path: {:?} {:?}", world.path(a, b), world.path(b, a));
-    }
-    (world, a, b)
-}
-
-fn a_direct_path_exists(world: &World, a: usize, b: usize) -> bool {
-    world.fabric.punchable(world.nodes[a].host, world.nodes[b].host)
-}
+use crate::world::World;
 
 #[test]
 fn two_homes_are_connected_over_the_relay_and_then_directly() {
@@ -41,25 +17,13 @@ fn two_homes_are_connected_over_the_relay_and_then_directly() {
     assert!(world.server.relayed() > 0, "the first packets take the relay");
     assert!(first < SECOND, "the first exchange took {first:?}");
     assert!(world.run_until(SECOND * 3, |world| world.is_direct(a, b)).is_some());
+    world.run(SECOND * 3);
     let before = world.server.relayed();
     for _ in 0..50 {
         assert!(world.exchange(a, b, SECOND).is_some(), "a direct path loses nothing");
     }
     assert_eq!(world.server.relayed(), before, "the relay carries nothing any more");
     world.check_sources();
-}
-
-#[test]
-fn every_punchable_pair_becomes_direct_and_every_other_stays_relayed() {
-    let kinds = [Behaviour::FULL_CONE, Behaviour::RESTRICTED, Behaviour::PORT_RESTRICTED, Behaviour::SYMMETRIC];
-    for (i, a) in kinds.into_iter().enumerate() {
-        for (j, b) in kinds.into_iter().enumerate() {
-            let (mut world, a, b) = connected(100 + (i * 4 + j) as u64, a, b);
-            world.run(SECOND * 10);
-            assert_eq!(world.is_direct(a, b), a_direct_path_exists(&world, a, b), "pair {i} {j}");
-            assert!(world.exchange(a, b, SECOND).is_some());
-        }
-    }
 }
 
 #[test]
@@ -168,7 +132,7 @@ fn a_restarted_node_is_reached_again_within_three_seconds() {
                 break;
             }
         }
-        assert!(back.is_some(), "round {round}: not reached within 3 s");
+        assert!(back.is_some(), "round {round}: not reached within 3 s\n{}\n{}", world.why(a, b), world.why(b, a));
     }
 }
 
@@ -184,7 +148,8 @@ fn a_lost_server_is_not_noticed_and_a_new_one_introduces_again() {
     world.befriend(a, c);
     assert!(world.exchange(a, c, SECOND * 5).is_none(), "nobody introduces c");
     world.start_server();
-    assert!(world.exchange(a, c, SECOND * 10).is_some(), "the new server introduces c");
+    let back = (0..15).find(|_| world.exchange(a, c, SECOND).is_some());
+    assert!(back.is_some(), "after the longest pause between dials it introduces c");
 }
 
 #[test]
@@ -201,8 +166,10 @@ fn relayed_nodes_go_on_after_the_server_restarts() {
 fn a_rebooted_router_is_overcome() {
     let (mut world, a, b) = connected(11, Behaviour::PORT_RESTRICTED, Behaviour::PORT_RESTRICTED);
     world.run(SECOND * 10);
-    world.fabric.nat(0).reboot();
-    world.fabric.nat(1).reboot();
+    for node in [a, b] {
+        let home = world.fabric.home_of(world.nodes[node].host);
+        world.fabric.reboot(home, false);
+    }
     let mut outage = Duration::ZERO;
     while world.exchange(a, b, SECOND).is_none() {
         outage += SECOND;
@@ -232,10 +199,7 @@ fn an_idle_tunnel_is_alive_and_quiet() {
         assert!(world.exchange(a, b, SECOND).is_some(), "deaf after {idle} s");
         assert!(world.is_direct(a, b));
     }
-    let before = world.datagrams;
-    world.run(SECOND * 600);
-    let each = (world.datagrams - before) / 10 / 2;
-    assert!(each <= 40, "{each} datagrams a minute from an idle node");
+    super::stays_quiet(&mut world, a, b);
 }
 
 #[test]
@@ -252,12 +216,13 @@ fn bad_links_delay_but_do_not_prevent() {
 #[test]
 fn a_stranger_is_answered_nothing() {
     let (mut world, a, b) = connected(15, Behaviour::PORT_RESTRICTED, Behaviour::PORT_RESTRICTED);
-    let stranger = world.fabric.host(None, Link::GOOD);
+    let stranger = world.fabric.host(INTERNET, Link::GOOD);
     let victim = world.node(None, Link::GOOD);
     world.befriend(a, victim);
     world.run(SECOND * 5);
-    let at = std::net::SocketAddr::new(world.fabric.ip(world.nodes[victim].host), PORT);
+    let at = world.endpoint(victim);
     let recorded = std::mem::take(&mut world.recorded);
+    let recorded: Vec<Vec<u8>> = recorded.into_iter().map(|(_, payload)| payload).collect();
     assert!(recorded.len() > 20);
     for datagram in recorded.iter().chain(&garbage()) {
         world.throw(stranger, at, datagram.clone());
