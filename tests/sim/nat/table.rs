@@ -56,6 +56,7 @@ pub struct Nat {
     opened: BTreeMap<SocketAddr, SocketAddr>,
     last_port: u16,
     swept: Option<Instant>,
+    fullest: usize,
     /// Flows of each inside host, and the most that there were.
     counts: BTreeMap<IpAddr, (usize, usize)>,
 }
@@ -75,6 +76,7 @@ impl Nat {
             opened: BTreeMap::new(),
             last_port: 40_000,
             swept: None,
+            fullest: 0,
             counts: BTreeMap::new(),
         }
     }
@@ -89,12 +91,17 @@ impl Nat {
         self.counts.values().map(|(_, most)| *most).max().unwrap_or(0)
     }
 
+    /// The most entries that its table had at once: flows, and what datagrams to the translator itself made.
+    pub fn fullest(&self) -> usize {
+        self.fullest
+    }
+
     /// Forgets every flow, as a reboot does; a new outside address where one is given.
     pub fn reboot(&mut self, address: Option<IpAddr>) {
         let outside = address.map_or_else(|| self.outside.clone(), |address| vec![address]);
         let mut counts = std::mem::take(&mut self.counts);
         counts.values_mut().for_each(|(now, _)| *now = 0);
-        *self = Nat { counts, ..Nat::new(outside, self.behaviour) };
+        *self = Nat { fullest: self.fullest, counts, ..Nat::new(outside, self.behaviour) };
     }
 
     /// Opens a port for an inside endpoint, as PCP or a user does; gives its outside.
@@ -221,6 +228,7 @@ impl Nat {
     }
 
     fn count(&mut self, inside: IpAddr) {
+        self.fullest = self.fullest.max(self.flows.len() + self.strays.len());
         let (now, most) = self.counts.entry(inside).or_default();
         *now += 1;
         *most = (*most).max(*now);
@@ -275,6 +283,7 @@ impl Nat {
         let has_room = self.flows.len() + self.strays.len() < self.behaviour.capacity;
         if self.behaviour.poisonable && has_room {
             self.strays.insert((to, from), now + self.behaviour.timeouts.fresh);
+            self.fullest = self.fullest.max(self.flows.len() + self.strays.len());
         }
     }
 

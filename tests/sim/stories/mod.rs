@@ -5,6 +5,7 @@ mod faults;
 mod lies;
 mod matrix;
 mod networks;
+mod strict;
 
 use std::time::Duration;
 
