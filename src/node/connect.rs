@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::handshake::FALLBACK;
+use super::remote::Remote;
 use super::{Node, Slot, lan};
 use crate::identity::PublicKey;
 use crate::wire::introduction::{EnvelopeKind, Introduction};
@@ -180,9 +181,9 @@ impl Node {
         self.introduce_to_all(now);
     }
 
-    /// Introduces the node to every trusted peer that is not connected, a few at a time.
+    /// Introduces the node to every trusted peer that is not reached, a few at a time.
     pub(super) fn introduce_to_all(&mut self, now: Now) {
-        let away = self.remotes.iter().filter(|(_, remote)| !remote.is_up);
+        let away = self.remotes.iter().filter(|(_, remote)| remote.is_away());
         self.to_introduce = away.filter_map(|(_, remote)| remote.key).collect();
         self.introduce_some(now);
     }
@@ -192,7 +193,7 @@ impl Node {
         let some: Vec<PublicKey> = self.to_introduce.drain(..count).collect();
         for key in some {
             let slot = self.remotes.of_key(&key);
-            if slot.is_some_and(|slot| self.remotes.get(slot).is_some_and(|r| !r.is_up)) {
+            if slot.is_some_and(|slot| self.remotes.get(slot).is_some_and(Remote::is_away)) {
                 self.introduce(now, &key, false);
             }
         }

@@ -27,7 +27,10 @@ impl Node {
                     self.send_control(slot, via, &Control::MtuAnswer { id, size });
                 }
                 punch::Output::Mtu(_) => self.is_stale = true,
-                punch::Output::Introduce { via } => self.introduce_inside(slot, via),
+                punch::Output::Introduce { via } => {
+                    self.introduce_inside(slot, via);
+                    self.introduce_stranded(now, slot);
+                }
                 punch::Output::Chosen(path) => self.path_chosen(now, slot, path),
                 punch::Output::Prepare { sockets, heavy } => self.prepare(now, slot, sockets, heavy),
                 punch::Output::Offer { via, punch } => self.send_punch(slot, via, punch, true),
@@ -45,6 +48,14 @@ impl Node {
         match &mut self.remotes.get_mut(slot)?.ways {
             Ways::Agent(agent) => agent.poll_output(),
             Ways::Fixed(_) => None,
+        }
+    }
+
+    /// What is said inside the tunnel arrives nowhere: the rendezvous passes it on.
+    fn introduce_stranded(&mut self, now: Now, slot: Slot) {
+        let stranded = self.remotes.get(slot).filter(|remote| remote.is_up && remote.is_away());
+        if let Some(key) = stranded.and_then(|remote| remote.key) {
+            self.introduce(now, &key, false);
         }
     }
 

@@ -92,6 +92,12 @@ impl Remote {
         chosen.into_iter().chain(relay.filter(|relay| chosen.is_some() && chosen != Some(*relay)))
     }
 
+    /// Whether nothing that we send arrives, as far as is known: only the rendezvous can bring us together again.
+    pub fn is_away(&self) -> bool {
+        let is_stranded = matches!(&self.ways, Ways::Agent(agent) if agent.is_stranded());
+        !self.is_up || is_stranded
+    }
+
     /// Whether its tunnel could seal a packet now.
     pub fn has_session(&self) -> bool {
         let tunnel = self.tunnel.as_ref();

@@ -352,6 +352,12 @@ impl Agent {
         self.session.as_ref().is_some_and(|session| session.watch.is_asking())
     }
 
+    /// Whether a session is up and no path is known by which it could be used.
+    pub fn is_stranded(&self) -> bool {
+        let is_lost = |path| self.remote(path).is_some_and(|remote| remote.failed);
+        self.chosen().is_some_and(is_lost) && !self.paths.any_works()
+    }
+
     /// The relayed path that works, for what must arrive whatever happens to direct ones.
     pub fn relay(&self) -> Option<Path> {
         self.paths.working_relay()

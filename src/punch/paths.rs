@@ -214,6 +214,11 @@ impl Paths {
         paths
     }
 
+    /// Whether any path works, and has answered when it was last asked.
+    pub(super) fn any_works(&self) -> bool {
+        self.remotes.iter().any(|(path, remote)| self.sendable(*path) && remote.working() && remote.answers())
+    }
+
     /// A relayed path that works, for what must arrive whatever happens to the direct ones.
     pub(super) fn working_relay(&self) -> Option<Path> {
         let relayed = |path: Path, remote: &Remote| !path.is_direct() && remote.working();

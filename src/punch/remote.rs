@@ -6,6 +6,8 @@ use crate::wire::{CandidateKind, Path};
 
 /// An answer this young vouches for a path without asking again.
 const FRESH: Duration = Duration::from_secs(5);
+/// So many unanswered probes are no accident.
+const SILENT: u32 = 4;
 /// How long a path must serve until its earlier failures are forgotten.
 const FORGIVEN: Duration = Duration::from_secs(60);
 /// The first and the longest time that a path which keeps failing is passed over.
@@ -102,6 +104,11 @@ impl Remote {
     /// Whether it was found alive since then.
     pub(super) fn is_alive(&self, since: Instant) -> bool {
         self.answered.max(self.heard).is_some_and(|at| at >= since)
+    }
+
+    /// Whether not several probes in a row were lost.
+    pub(super) fn answers(&self) -> bool {
+        self.tries < SILENT
     }
 
     pub(super) fn fresh(&self, now: Instant) -> bool {

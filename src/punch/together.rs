@@ -12,7 +12,7 @@
 //! away the port of a datagram that comes too early sends first. Where both are so, or the other side cannot be first,
 //! *openers* go out before: datagrams whose hop limit lets them pass our own gateway and ends them before the other.
 //! Which ports are aimed at is the [`Tactic`]'s. What arrives is an ordinary probe on a path not known before, and proves it in
-//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,350 entries; a heavy one is made only
+//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,150 entries; a heavy one is made only
 //! while there is something to carry, and never sooner than such entries live.
 
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use crate::wire::nat::Ports;
 use crate::wire::{Nat, Path};
 
 /// Ports tried at random in one attempt.
-const TRIES: usize = 1_350;
+const TRIES: usize = 1_150;
 /// Between two volleys of a heavy attempt, and random tries in each: 1,000 a second.
 const PACE: Duration = Duration::from_millis(10);
 const PER_VOLLEY: usize = 10;
