@@ -42,7 +42,7 @@ pub struct Up {
     /// Rendezvous server, pilot://KEY@HOST:PORT; may be repeated: the first is the one that others are told
     #[arg(long, env = "PILOT_RENDEZVOUS", value_name = "URL", value_delimiter = ',')]
     pub rendezvous: Vec<String>,
-    /// HTTP proxy to the rendezvous server, http://[USER:PASSWORD@]HOST:PORT; HTTPS_PROXY is used where it is needed
+    /// HTTP proxy to the rendezvous server, http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; HTTPS_PROXY is used where it is needed
     #[arg(long, env = "PILOT_PROXY", hide_env_values = true, value_name = "URL")]
     pub proxy: Option<String>,
     /// Join token: brings the rendezvous server, and trust with the node that made it

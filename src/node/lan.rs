@@ -2,7 +2,7 @@
 //!
 //! Comes in: beacons that were sent to the group ([`Node::handle_multicast`]), answers among the ordinary
 //! datagrams, who is wanted, the time. Goes out: [`Output::Multicast`], and answers by unicast. What a beacon
-//! looks like is left to [`beacon`](crate::wire::beacon), which interfaces it leaves by to the shell.
+//! looks like is left to [`beacon`], which interfaces it leaves by to the shell.
 //!
 //! A beacon is an introduction to trusted peers that are not connected directly. One that opens is taken like
 //! an introduction that the rendezvous brought, except that it speaks of addresses on the LAN only, and is
