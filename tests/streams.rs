@@ -37,7 +37,7 @@ impl Backend for OnePeer {
             Request::Info => Ok(json!({
                 "node_id": "0000.0000.0001", "address": "0:0000.0000.0001", "ipv6": "::1", "hostname": "alpha",
                 "network": 0, "public_key": "", "tunnel_key": "", "uptime_secs": 0, "interface": "pilot0",
-                "listen_port": 0, "version": "", "rendezvous": {
+                "listen_port": 0, "version": "", "rendezvous_servers": [], "rendezvous": {
                     "url": "", "state": "connected", "since_secs": 0, "reason": null, "embedded": false,
                 },
             })),
