@@ -86,7 +86,7 @@ impl Gateway {
     fn build(&self) {
         let Gateway { namespace, lan, options, .. } = self;
         let mut lines = vec![
-            format!("ip -n {namespace} link add lan type bridge"),
+            format!("ip -n {namespace} link add lan address 02:00:00:00:00:02 type bridge mcast_snooping 0"),
             format!("ip netns exec {namespace} sysctl -qw net.ipv4.ip_forward=1"),
             format!(
                 "ip netns exec {namespace} sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.lan.send_redirects=0"

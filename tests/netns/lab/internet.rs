@@ -78,7 +78,7 @@ impl Lab {
         let mut lab = Lab { prefix, namespaces: Vec::new(), dir, taken: BTreeMap::new(), gateways: BTreeMap::new() };
         let net = lab.namespace("net");
         sh(&format!(
-            "ip -n {net} link add br0 type bridge && ip -n {net} link set br0 up \
+            "ip -n {net} link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0 && ip -n {net} link set br0 up \
              && ip netns exec {net} sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1 \
              net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0 \
              && ip -n {net} addr add {ROUTER}/16 dev br0 \

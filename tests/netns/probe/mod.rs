@@ -123,6 +123,9 @@ fn ipv6_is_filtered_and_not_translated() {
     let v6 = Reflector::ipv6(&server);
     for site in [Site::Ipv6Only, Site::DualStack(Nat::Symmetric)] {
         let place = lab.place(&site.name().replace(':', "-"), site);
+        // Neighbours answer for new addresses only once the kernel holds their links for ready.
+        let ping = format!("ping -6 -n -c1 -W1 {}", server.ipv6.as_ref().expect("IPv6"));
+        until("IPv6 leads there and back", Duration::from_secs(10), || place.host.try_run(&ping));
         let inside = open(&place.host, &format!("[{}]:0", place.host.ipv6.as_ref().expect("IPv6")));
         let local = inside.local_addr().unwrap();
         assert!(!v6.reaches(0, local, &inside), "nothing asked for it");
