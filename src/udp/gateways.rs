@@ -1,21 +1,18 @@
 //! The routers that lead out of this machine's networks, told again whenever a default route comes or goes (rtnetlink).
 
-use futures_util::{Stream, StreamExt, TryStreamExt, pin_mut};
+use futures_util::{Stream, StreamExt, pin_mut};
 use rtnetlink::{
-    Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection,
+    Handle, MulticastGroup, new_multicast_connection,
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia},
     },
 };
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 use tokio::{sync::watch, task, time};
 
-use super::WatchError;
+use super::{WatchError, routes};
 
 /// Changes come in bursts (a route goes, another comes): wait so long for the rest.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -82,34 +79,14 @@ async fn follow(handle: &Handle, changes: impl Stream, sender: &watch::Sender<Ve
 fn is_default_route(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
     match &message.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)) => {
-            is_default(route)
+            routes::is_default(route)
         }
         _ => false,
     }
 }
 
-fn is_default(route: &RouteMessage) -> bool {
-    let header = &route.header;
-    header.destination_prefix_length == 0
-        && header.table == RouteHeader::RT_TABLE_MAIN
-        && header.kind == RouteType::Unicast
-}
-
 async fn list(handle: &Handle) -> Result<Vec<Gateway>, WatchError> {
-    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
-    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
-    let mut found = Vec::new();
-    for question in [v4, v6] {
-        let routes: Vec<RouteMessage> = handle
-            .route()
-            .get(question)
-            .execute()
-            .try_filter(|route| std::future::ready(is_default(route)))
-            .try_collect()
-            .await?;
-        found.extend(routes.iter().flat_map(hops));
-    }
-    Ok(choose(found))
+    Ok(choose(routes::messages(handle).await?.iter().flat_map(hops).collect()))
 }
 
 /// The lowest metric first, each gateway once.

@@ -3,7 +3,10 @@
 use futures_util::TryStreamExt;
 use rtnetlink::{
     Handle, RouteMessageBuilder,
-    packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
+    packet_route::{
+        AddressFamily,
+        route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
+    },
 };
 use std::{
     future::ready,
@@ -17,15 +20,24 @@ pub(super) struct DefaultRoute {
     telling: Vec<RouteAttribute>,
 }
 
-/// All default routes of the main table, in the kernel's order.
+/// What tells the default routes of the main table from others, in the kernel's order.
 pub(super) async fn list(handle: &Handle) -> Result<Vec<DefaultRoute>, rtnetlink::Error> {
+    let route = |route: RouteMessage| {
+        let is_v6 = route.header.address_family == AddressFamily::Inet6;
+        DefaultRoute { is_v6, telling: telling(route) }
+    };
+    Ok(messages(handle).await?.into_iter().map(route).collect())
+}
+
+/// All default routes of the main table as the kernel tells them, IPv4 first.
+pub(super) async fn messages(handle: &Handle) -> Result<Vec<RouteMessage>, rtnetlink::Error> {
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
     let mut found = Vec::new();
-    for (is_v6, question) in [(false, v4), (true, v6)] {
+    for question in [v4, v6] {
         let routes = handle.route().get(question).execute();
         let routes: Vec<RouteMessage> = routes.try_filter(|route| ready(is_default(route))).try_collect().await?;
-        found.extend(routes.into_iter().map(|route| DefaultRoute { is_v6, telling: telling(route) }));
+        found.extend(routes);
     }
     Ok(found)
 }
