@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::wire::Nat;
 use crate::wire::nat::{Filtering, Ports};
 
-/// Sockets from which a side whose ports are random sends. One in 256 of the ports that the other side tries is one of
-/// theirs (the birthday method): after 1,000 tries one in 50 attempts has missed.
-const CROWD: u16 = 256;
+/// Sockets from which a side whose ports are random sends. One in 168 of the ports that the other side tries is one of
+/// theirs (the birthday method): after 1,040 tries one in 490 attempts has missed.
+const CROWD: u16 = 384;
 /// Sockets from which a side whose ports are in sequence sends, beside the one that it asks STUN from.
 const LINE: u16 = 4;
 /// Ports of a sequence that are tried: other programs may take some in between.

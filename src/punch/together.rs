@@ -9,10 +9,11 @@
 //! ```
 //!
 //! Fresh sockets, because a mapping that was spoilt or used before stays so for a while. The side whose gateway gives
-//! away the port of a datagram that comes too early sends first. Where both are so, or the other side cannot be first,
-//! *openers* go out before: datagrams whose hop limit lets them pass our own gateway and ends them before the other.
+//! away the port of a datagram that comes too early sends first. Where both are so, *openers* go out before: datagrams whose
+//! hop limit lets them pass our own gateway and ends them before the other. Between a crowd and such a gateway either may
+//! help, depending on the crowd's gateways, so attempts take turns: an even one has the crowd send last, an odd one openers.
 //! Which ports are aimed at is the [`Tactic`]'s. What arrives is an ordinary probe on a path not known before, and proves it in
-//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,150 entries; a heavy one is made only
+//! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,430 entries; a heavy one is made only
 //! while there is something to carry, and never sooner than such entries live.
 
 use std::net::SocketAddr;
@@ -26,11 +27,13 @@ use crate::wire::control::Punch;
 use crate::wire::nat::Ports;
 use crate::wire::{Nat, Path};
 
-/// Ports tried at random in one attempt.
-const TRIES: usize = 1_150;
+/// Ports tried at random in one attempt. Together with a crowd, which a gateway may hold as well, within 1,500.
+const TRIES: usize = 1_040;
 /// Between two volleys of a heavy attempt, and random tries in each: 1,000 a second.
 const PACE: Duration = Duration::from_millis(10);
 const PER_VOLLEY: usize = 10;
+/// How long all tries take.
+const TRYING: Duration = Duration::from_millis(10 * (TRIES / PER_VOLLEY) as u64);
 /// Sockets that open their mappings in one volley: they should all be there when the tries begin.
 const CROWDED: usize = 64;
 /// How long a crowd that waits to be found does so.
@@ -182,13 +185,14 @@ impl Together {
         let State::Preparing { offer, .. } = &self.state else { return None };
         match *offer {
             None => {
-                let attempt = self.rng.next_u64();
+                let attempt = (self.rng.next_u64() & !1) | (self.attempts as u64 & 1);
                 let until = now + PATIENCE.max(between.rtt.unwrap_or_default() * 4);
                 self.state = State::Offered { until, attempt, sockets: sockets.to_vec() };
                 Some(Step::Offer(Punch { attempt, endpoint }))
             }
             Some(offer) => {
-                self.fire(now, self.delay(between), between, sockets, offer.endpoint);
+                let plan = Plan::new(between, offer.attempt);
+                self.fire(now, plan.delay_of_other(between), plan, between, sockets, offer.endpoint);
                 Some(Step::Accept(Punch { attempt: offer.attempt, endpoint }))
             }
         }
@@ -215,9 +219,8 @@ impl Together {
         let State::Offered { attempt, sockets, .. } = &self.state else { return };
         if *attempt == accept.attempt {
             let sockets = sockets.clone();
-            let tries = between.tactic().is_heavy() && !between.ours.is_symmetric();
-            let delay = if tries || opens_first(between) { OPENING } else { Duration::ZERO };
-            self.fire(now, delay, between, &sockets, accept.endpoint);
+            let plan = Plan::new(between, accept.attempt);
+            self.fire(now, plan.delay_of_leader(between), plan, between, &sockets, accept.endpoint);
         }
     }
 
@@ -256,28 +259,22 @@ impl Together {
         Step::Prepare { sockets: tactic.sockets(between.ours), heavy: tactic.is_heavy() }
     }
 
-    /// How long the side that accepts holds its fire.
-    fn delay(&self, between: &Between) -> Duration {
-        let rtt = between.rtt.unwrap_or(USUAL_RTT);
-        let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
-        match (is_poisonable(between.ours), is_poisonable(between.theirs)) {
-            // The leader sends when it has the acceptance; ours comes after that.
-            (false, true) if !between.ours.is_symmetric() => rtt,
-            // The openers of both are out by then.
-            _ if opens_first(between) => rtt + OPENING,
-            _ if between.tactic().is_heavy() && !between.ours.is_symmetric() => rtt + OPENING,
-            _ => Duration::ZERO,
-        }
-    }
-
-    fn fire(&mut self, now: Instant, delay: Duration, between: &Between, sockets: &[u16], endpoint: SocketAddr) {
+    fn fire(
+        &mut self,
+        now: Instant,
+        delay: Duration,
+        plan: Plan,
+        between: &Between,
+        sockets: &[u16],
+        endpoint: SocketAddr,
+    ) {
         let tactic = between.tactic();
         let start = now + delay;
         let aim = Aim::new(tactic, between.ours, between.theirs, sockets, endpoint);
         if tactic.is_heavy() {
             self.last_heavy = Some(now);
         }
-        let opener = OPENERS.get(self.attempts % OPENERS.len()).copied().filter(|_| opens_first(between));
+        let opener = OPENERS.get(self.attempts % OPENERS.len()).copied().filter(|_| plan == Plan::Openers);
         let due = if opener.is_some() { now } else { start };
         self.state = State::Firing(Fire { start, due, aim, opener, done: 0, heavy: tactic.is_heavy() });
     }
@@ -301,10 +298,62 @@ impl Together {
     }
 }
 
-/// Whether what we send must not arrive before the other side has sent, and neither can wait for the other.
-fn opens_first(between: &Between) -> bool {
-    let is_poisonable = |nat: Nat| nat.poisonable == Some(true);
-    is_poisonable(between.theirs) && (is_poisonable(between.ours) || between.ours.is_symmetric())
+/// Who sends when, as both sides know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// Both as soon as they can.
+    AtOnce,
+    /// We do, and the other side after that.
+    WeFirst,
+    /// The other side does, and we after that.
+    TheyFirst,
+    /// Openers of ours, since what we send must not arrive before the other side has sent.
+    Openers,
+}
+
+impl Plan {
+    fn new(between: &Between, attempt: u64) -> Plan {
+        let is_spoilt = |nat: Nat| nat.poisonable == Some(true);
+        let is_heavy = between.tactic().is_heavy();
+        match (is_spoilt(between.ours), is_spoilt(between.theirs)) {
+            (false, true) if is_heavy && attempt % 2 == 0 => Plan::TheyFirst,
+            (true, false) if is_heavy && attempt % 2 == 0 => Plan::WeFirst,
+            (true, true) => Plan::Openers,
+            (false, true) if between.ours.is_symmetric() => Plan::Openers,
+            (false, true) => Plan::TheyFirst,
+            _ if is_heavy && between.ours.is_symmetric() => Plan::WeFirst,
+            _ if is_heavy => Plan::TheyFirst,
+            _ => Plan::AtOnce,
+        }
+    }
+
+    /// How long the leader holds its fire once it was accepted.
+    fn delay_of_leader(self, between: &Between) -> Duration {
+        match self {
+            Plan::AtOnce | Plan::WeFirst => Duration::ZERO,
+            Plan::Openers => OPENING,
+            Plan::TheyFirst => Plan::time_of_other(between),
+        }
+    }
+
+    /// How long the other side holds it: the leader fires when it has the acceptance.
+    fn delay_of_other(self, between: &Between) -> Duration {
+        let rtt = between.rtt.unwrap_or(USUAL_RTT);
+        match self {
+            Plan::AtOnce | Plan::WeFirst => Duration::ZERO,
+            Plan::Openers => rtt + OPENING,
+            Plan::TheyFirst => rtt + Plan::time_of_other(between),
+        }
+    }
+
+    /// How long it takes until the other side has sent to all its targets.
+    fn time_of_other(between: &Between) -> Duration {
+        match (between.tactic().is_heavy(), between.theirs.is_symmetric()) {
+            (true, true) => OPENING,
+            (true, false) => TRYING,
+            (false, _) => Duration::ZERO,
+        }
+    }
 }
 
 impl Fire {
