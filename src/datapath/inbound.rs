@@ -1,81 +1,129 @@
-//! UDP → open → TUN.
+//! UDP → open → join → TUN.
 
-use super::{BATCH, BUFFER, Parts, Slow, wake};
+use super::{Parts, Slow, wake};
 use crate::{
     peer::{Arrival, Inbound, PeerTable},
-    wire::Drop,
+    tun::Coalescer,
+    udp::Receiver,
+    wire::{
+        Drop, Ecn,
+        packet::{set_ecn, traffic_class},
+    },
 };
 use std::{
     io::{self, PipeReader},
     net::{SocketAddr, UdpSocket},
-    os::fd::AsFd,
+    ops::Range,
 };
 
 /// The largest datagram, in bytes, that the slow path has a use for: its own formats all fit in less.
 const MAX_SLOW: usize = 2048;
 
+/// Packets that wait to be joined stand in so many bytes.
+const ROOM: usize = 256 << 10;
+
+/// Times that a socket is read before the others have their turn.
+const ROUNDS: usize = 4;
+
 /// Carries datagrams until `stop` is closed.
 pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
-    let mut datagram = vec![0; BUFFER];
-    let mut opened = vec![0; BUFFER];
-    while wake::wait(stop, &[parts.sockets.as_fd()])? {
+    let mut receiver = Receiver::default();
+    let mut opener = Opener::new(parts);
+    while wake::wait(stop, &*parts.sockets)? {
         let table = parts.table.load();
-        parts.sockets.each_ready(|number, socket| {
-            drain(parts, &table, (number, socket), &mut datagram, &mut opened);
-        });
+        parts.sockets.each_ready(|number, socket| drain(parts, &table, (number, socket), &mut receiver, &mut opener));
     }
     Ok(())
 }
 
-/// Takes what the socket holds, up to a batch.
+/// Takes what the socket holds, up to a few rounds; programs get what came before the next is waited for.
 fn drain(
     parts: &Parts,
     table: &PeerTable,
     (number, socket): (u16, &UdpSocket),
-    datagram: &mut [u8],
-    opened: &mut [u8],
+    receiver: &mut Receiver,
+    opener: &mut Opener,
 ) {
-    for _ in 0..BATCH {
-        match socket.recv_from(datagram) {
-            Ok((length, from)) => {
-                receive(parts, table, (number, from), datagram.get(..length).unwrap_or_default(), opened);
+    for _ in 0..ROUNDS {
+        // An error is an ICMP message about an earlier datagram, which says nothing that can be trusted, or that there is
+        // nothing.
+        let Ok(more) = receiver.receive(socket) else { break };
+        for received in receiver.received() {
+            for datagram in received.bytes.chunks_mut(received.size) {
+                opener.take(parts, table, (number, received.from), received.ecn, datagram);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            // An ICMP error about an earlier datagram, which says nothing that can be trusted.
-            Err(_) => {}
+        }
+        opener.flush(parts);
+        if !more {
+            break;
         }
     }
 }
 
-/// Takes one datagram to where it belongs.
-pub(super) fn receive(
-    parts: &Parts,
-    table: &PeerTable,
-    (socket, from): (u16, SocketAddr),
-    datagram: &[u8],
-    opened: &mut [u8],
-) {
-    match table.inbound(socket, from, datagram, opened) {
-        Inbound::Packet { arrival, range } => {
-            let packet = opened.get_mut(range).unwrap_or_default();
-            table.clamp_inbound(arrival.slot, packet);
-            deliver(parts, packet);
-            heard(parts, arrival);
-        }
-        Inbound::Control { arrival, range } => {
-            let packet = opened.get(range).unwrap_or_default();
-            parts.hand_over(Slow::Control(arrival, packet.to_vec()));
-        }
-        Inbound::Keepalive(arrival) => heard(parts, arrival),
-        Inbound::Slow if datagram.len() > MAX_SLOW => parts.drops.count(Drop::Oversized),
-        Inbound::Slow => parts.hand_over(Slow::Datagram(socket, from, datagram.to_vec())),
-        Inbound::Drop(reason) => parts.drops.count(reason),
-    }
+/// Opens datagrams, and keeps the packets until they are written.
+pub(super) struct Opener {
+    opened: Vec<u8>,
+    used: usize,
+    coalescer: Coalescer,
 }
 
-fn deliver(parts: &Parts, packet: &[u8]) {
-    if parts.device.write(packet).is_err() {
-        parts.drops.count(Drop::TunFailed);
+impl Opener {
+    pub(super) fn new(parts: &Parts) -> Opener {
+        Opener { opened: vec![0; ROOM], used: 0, coalescer: Coalescer::new(parts.device.offloads()) }
+    }
+
+    /// Takes one datagram to where it belongs, or keeps its packet until [`Opener::flush`].
+    pub(super) fn take(
+        &mut self,
+        parts: &Parts,
+        table: &PeerTable,
+        (socket, from): (u16, SocketAddr),
+        ecn: Ecn,
+        datagram: &[u8],
+    ) {
+        if self.opened.len() - self.used < datagram.len() {
+            self.flush(parts);
+        }
+        let room = self.opened.get_mut(self.used..).unwrap_or_default();
+        match table.inbound(socket, from, datagram, room) {
+            Inbound::Packet { arrival, range } => {
+                self.keep(parts, table, arrival, ecn, range);
+                heard(parts, arrival);
+            }
+            Inbound::Control { arrival, range } => {
+                let packet = room.get(range).unwrap_or_default();
+                parts.hand_over(Slow::Control(arrival, packet.to_vec()));
+            }
+            Inbound::Keepalive(arrival) => heard(parts, arrival),
+            Inbound::Slow if datagram.len() > MAX_SLOW => parts.drops.count(Drop::Oversized),
+            Inbound::Slow => parts.hand_over(Slow::Datagram(socket, from, datagram.to_vec())),
+            Inbound::Drop(reason) => parts.drops.count(reason),
+        }
+    }
+
+    fn keep(&mut self, parts: &Parts, table: &PeerTable, arrival: Arrival, outer: Ecn, range: Range<usize>) {
+        let range = self.used + range.start..self.used + range.end;
+        let packet = self.opened.get_mut(range.clone()).unwrap_or_default();
+        let inner = Ecn::from_bits(traffic_class(packet));
+        let Some(ecn) = inner.out_of_tunnel(outer) else {
+            return parts.drops.count(Drop::Congested);
+        };
+        if ecn != inner {
+            set_ecn(packet, ecn);
+        }
+        table.clamp_inbound(arrival.slot, packet);
+        self.used = range.end;
+        self.coalescer.push(&self.opened, range);
+    }
+
+    /// Writes all packets that wait.
+    pub(super) fn flush(&mut self, parts: &Parts) {
+        self.coalescer.flush(&self.opened, |offload, headers, rest| {
+            if parts.device.write_parts(offload, headers, rest).is_err() {
+                parts.drops.count(Drop::TunFailed);
+            }
+        });
+        self.used = 0;
     }
 }
 

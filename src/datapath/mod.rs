@@ -1,4 +1,4 @@
-//! Carries packets: TUN → seal → UDP and UDP → open → TUN, on one plain thread each.
+//! Carries packets: TUN → split → seal → UDP and UDP → open → join → TUN, on one plain thread each.
 //!
 //! In: packets of this machine's programs and datagrams of other nodes. Out: the same, sealed or opened as the
 //! peer table says. The table is read-only here and swapped by the slow path; whatever it cannot settle at once
@@ -6,7 +6,12 @@
 //! relay streams come in through an [`Injector`], on the thread of whoever reads them, and go out by [`Streams`]. A
 //! packet that the table calls too large for its path is answered by Packet Too Big. The threads take no decision,
 //! never wait for the slow path and allocate nothing for a packet that goes through.
+//!
+//! Packets come from and go to the kernel many in one, and datagrams leave and arrive many by a system call: that is
+//! where the time goes (see `docs/performance.md`). Whatever waits to be joined waits at most until all that has arrived
+//! is read, never for time to pass. Congestion marks travel both ways as RFC 6040 wants.
 
+mod batch;
 mod inbound;
 mod outbound;
 mod refusals;
@@ -25,12 +30,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tokio::sync::mpsc;
-
-/// Room for the largest IP packet or UDP datagram, with what sealing and the relay add in front and behind.
-const BUFFER: usize = (64 << 10) + 256;
-
-/// Packets handled between two looks at the stop signal and the peer table.
-const BATCH: usize = 64;
 
 /// What the threads work with; all of it is shared with the slow path.
 #[derive(Clone)]

@@ -1,54 +1,81 @@
-//! TUN → seal → UDP.
+//! TUN → split → seal → UDP.
 
-use super::{BATCH, BUFFER, Parts, Slow, refusals::Refusals, wake};
+use super::{Parts, Slow, batch::Batch, refusals::Refusals, wake};
 use crate::{
-    peer::{Outbound, PeerTable},
-    udp::Sent,
-    wire::{Hop, mtu::inner_len},
+    peer::{Outbound, PeerTable, Way},
+    tun::{HEADROOM, Offload, split},
+    wire::{Ecn, packet::traffic_class},
 };
 use std::{
     io::{self, PipeReader},
-    os::fd::AsFd,
     time::Instant,
 };
 
+/// Room for the largest packet that the kernel hands over.
+const BUFFER: usize = (64 << 10) + HEADROOM;
+
+/// Packets read between two looks at the stop signal and the peer table.
+const READS: usize = 64;
+
 /// Carries packets until `stop` is closed; an error means that the device is gone.
 pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
-    let mut packet = vec![0; BUFFER];
-    let mut sealed = vec![0; BUFFER];
-    let mut refusals = Refusals::new(Instant::now());
-    while wake::wait(stop, &[parts.device.as_fd()])? {
+    let mut buffer = vec![0; BUFFER];
+    let mut sender = Sender { parts, batch: Batch::new(), refusals: Refusals::new(Instant::now()) };
+    while wake::wait(stop, &*parts.device)? {
         let table = parts.table.load();
-        for _ in 0..BATCH {
-            let length = match parts.device.read(&mut packet) {
-                Ok(length) => length,
+        for _ in 0..READS {
+            let (offload, packet) = match parts.device.read(&mut buffer) {
+                Ok(read) => read,
                 Err(error) if passing(&error) => break,
                 Err(error) => return Err(error),
             };
-            send(parts, &table, packet.get_mut(..length).unwrap_or_default(), &mut sealed, &mut refusals);
+            sender.take(&table, &offload, buffer.get_mut(packet).unwrap_or_default());
         }
+        sender.batch.send(parts, &mut sender.refusals);
     }
     Ok(())
 }
 
-fn send(parts: &Parts, table: &PeerTable, packet: &mut [u8], sealed: &mut [u8], refusals: &mut Refusals) {
-    table.clamp_outbound(packet);
-    match table.outbound(packet, sealed) {
-        Outbound::Send { hop: Hop::Udp { socket, to }, range } => {
-            let datagram = sealed.get(range).unwrap_or_default();
-            let hop = Hop::Udp { socket, to };
-            match parts.sockets.send_to(socket, to, datagram) {
-                Sent::TooBig => parts.hand_over(Slow::TooBig(hop, inner_len(datagram))),
-                Sent::Refused => refusals.tell(parts, hop),
-                Sent::Out | Sent::Lost => {}
+struct Sender<'a> {
+    parts: &'a Parts,
+    batch: Batch,
+    refusals: Refusals,
+}
+
+impl Sender<'_> {
+    /// Sends all segments of a packet; they differ in nothing that decides about their way.
+    fn take(&mut self, table: &PeerTable, offload: &Offload, packet: &mut [u8]) {
+        let mut segments = match split(offload, packet) {
+            Ok(segments) => segments,
+            Err(reason) => return self.parts.drops.count(reason),
+        };
+        let mut known: Option<Way<'_>> = None;
+        while let Some(segment) = segments.next() {
+            if known.is_none() {
+                table.clamp_outbound(segment);
+            }
+            let way = match known.map_or_else(|| table.way(segment), Ok) {
+                Ok(way) => way,
+                Err(Outbound::TooBig { mtu }) => return self.refusals.refuse(self.parts, segment, mtu),
+                Err(outcome) => {
+                    self.refuse(outcome, segment);
+                    continue;
+                }
+            };
+            known = Some(way);
+            let ecn = Ecn::from_bits(traffic_class(segment));
+            if !self.batch.seal(self.parts, &mut self.refusals, &way, ecn, segment) {
+                self.parts.hand_over(Slow::Packet(segment.to_vec()));
             }
         }
-        Outbound::Send { hop: Hop::Stream(stream), range } => {
-            parts.streams.send(stream, sealed.get(range).unwrap_or_default());
+    }
+
+    fn refuse(&self, outcome: Outbound, packet: &[u8]) {
+        match outcome {
+            Outbound::Slow(_) => self.parts.hand_over(Slow::Packet(packet.to_vec())),
+            Outbound::Drop(reason) => self.parts.drops.count(reason),
+            Outbound::Send { .. } | Outbound::TooBig { .. } => {}
         }
-        Outbound::Slow(_) => parts.hand_over(Slow::Packet(packet.to_vec())),
-        Outbound::TooBig { mtu } => refusals.refuse(parts, packet, mtu),
-        Outbound::Drop(reason) => parts.drops.count(reason),
     }
 }
 

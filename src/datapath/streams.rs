@@ -1,9 +1,9 @@
 //! The relay streams, as the datapath sees them: frames out by a bounded queue, frames in like datagrams.
 
-use super::{BUFFER, Parts, Slow, inbound};
+use super::{Parts, Slow, inbound::Opener};
 use crate::wire::path::MAIN;
 use crate::wire::relay::Frame;
-use crate::wire::{Drop, Drops};
+use crate::wire::{Drop, Drops, Ecn};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -34,13 +34,14 @@ impl Streams {
 pub struct Injector {
     parts: Parts,
     stream: u8,
-    opened: Vec<u8>,
+    opener: Opener,
 }
 
 impl Injector {
     /// For the stream with this number.
     pub fn new(parts: Parts, stream: u8) -> Injector {
-        Injector { parts, stream, opened: vec![0; BUFFER] }
+        let opener = Opener::new(&parts);
+        Injector { parts, stream, opener }
     }
 
     /// Takes a frame that the relay sent.
@@ -49,7 +50,8 @@ impl Injector {
         match (Frame::parse(frame), table.relay_of(self.stream)) {
             // As if it had come from the relay's UDP endpoint: it is the same path.
             (Ok(Frame::Deliver { .. }), Some(relay)) => {
-                inbound::receive(&self.parts, &table, (MAIN, relay.server), frame, &mut self.opened);
+                self.opener.take(&self.parts, &table, (MAIN, relay.server), Ecn::NotCapable, frame);
+                self.opener.flush(&self.parts);
             }
             (Ok(_), _) => self.parts.hand_over(Slow::Frame(self.stream, frame.to_vec())),
             (Err(reason), _) => self.parts.drops.count(reason),

@@ -24,7 +24,7 @@ mod tunnel;
 mod waiting;
 
 pub use slot::{Slot, receiver};
-pub use table::{Arrival, Entry, Inbound, Outbound, Overlay, PeerTable, Relay, Why};
+pub use table::{Arrival, Entry, Inbound, Outbound, Overlay, PeerTable, Relay, Way, Why};
 pub use traffic::{Traffic, TrafficCounts};
 #[cfg(feature = "sim")]
 pub use tunnel::advance_clock;

@@ -22,7 +22,7 @@ use crate::identity::{Address, NodeId, Prefix, link_local};
 use crate::wire::{Allocation, Hop, Mtu, Path, RelayAddress};
 
 pub use inbound::{Arrival, Inbound};
-pub use outbound::{Outbound, Why};
+pub use outbound::{Outbound, Way, Why};
 
 /// Where we are in the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! The device itself: made, checked and configured in one go.
 
-use super::{TunError, address, ipv6};
+use super::{MAX_PACKETS, Offload, TunError, address, ipv6, offload};
 use ipnet::Ipv6Net;
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::uio::writev, unistd};
 use std::{
     fs::OpenOptions,
-    io,
+    io::{self, IoSlice},
     net::Ipv6Addr,
+    ops::Range,
     os::fd::{AsFd, BorrowedFd},
 };
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -16,6 +17,18 @@ pub const MIN_MTU: u16 = 1280;
 
 /// Interface names are at most this long (`IFNAMSIZ` less its zero byte).
 const MAX_NAME: usize = 15;
+
+/// What stands in front of a packet in the buffer that it is read into, in bytes.
+pub const HEADROOM: usize = offload::LEN;
+
+/// What a device takes and gives beyond single whole packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// TCP segments of one flow in one packet, and unfinished checksums.
+    pub tcp: bool,
+    /// UDP datagrams of one flow in one packet (Linux 6.2).
+    pub udp: bool,
+}
 
 /// An open TUN device: non-blocking, up, with our overlay address and the route to our network.
 pub struct Device {
@@ -35,16 +48,41 @@ impl Device {
         self.index
     }
 
-    /// Reads one IP packet that the kernel routed to us; `WouldBlock` when there is none.
-    ///
-    /// A packet longer than `buffer` is cut: give at least the MTU, 64 KiB to be safe.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.device.recv(buffer)
+    /// What the kernel and we leave to each other here.
+    pub fn offloads(&self) -> Offloads {
+        Offloads { tcp: self.device.tcp_gso(), udp: self.device.udp_gso() }
     }
 
-    /// Hands one IP packet to the kernel, as if it had arrived on the interface.
+    /// Reads one IP packet that the kernel routed to us, with what it left to do for it; `WouldBlock` when there is none.
+    ///
+    /// A packet longer than `buffer` is cut: give 64 KiB and [`HEADROOM`].
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<(Offload, Range<usize>)> {
+        let len = unistd::read(&self.device, buffer)?;
+        if !self.device.tcp_gso() {
+            return Ok((Offload::default(), 0..len));
+        }
+        let header = buffer.get(..len).and_then(|packet| packet.first_chunk());
+        // What we did not ask for is no packet.
+        Ok(header.and_then(Offload::decode).map_or((Offload::default(), 0..0), |offload| (offload, HEADROOM..len)))
+    }
+
+    /// Hands one whole IP packet to the kernel, as if it had arrived on the interface.
     pub fn write(&self, packet: &[u8]) -> io::Result<()> {
-        self.device.send(packet).map(drop)
+        self.write_parts(Offload::default(), packet, &[])
+    }
+
+    /// Hands a packet to the kernel that starts with `headers` and goes on with at most [`MAX_PACKETS`] other parts.
+    pub fn write_parts(&self, offload: Offload, headers: &[u8], parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let front = offload.encode(headers.len() as u16);
+        let skipped = if self.device.tcp_gso() { 0 } else { front.len() };
+        let mut slices = [IoSlice::new(&[]); MAX_PACKETS + 2];
+        slices[0] = IoSlice::new(front.get(skipped..).unwrap_or_default());
+        slices[1] = IoSlice::new(headers);
+        for (place, part) in slices.iter_mut().skip(2).zip(parts) {
+            *place = *part;
+        }
+        let used = slices.get(..parts.len() + 2).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(writev(&self.device, used).map(drop)?)
     }
 }
 
@@ -115,7 +153,9 @@ fn driver(name: &str) -> Result<(), TunError> {
 
 fn attach(name: &str) -> Result<SyncDevice, TunError> {
     let named = || name.to_owned();
-    let built = DeviceBuilder::new().name(name).enable(false).build_sync();
+    let build = |offload| DeviceBuilder::new().name(name).enable(false).offload(offload).build_sync();
+    // A kernel that refuses offloads still carries packets.
+    let built = build(true).or_else(|_| build(false));
     built.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => TunError::NotPermitted { name: named() },
         Some(Errno::EBUSY) => TunError::Busy { name: named() },

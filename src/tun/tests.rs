@@ -52,12 +52,13 @@ fn kernel_tun_moves_packets_both_ways_and_never_blocks() {
     let sent = loop {
         let mut wait = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
         assert!(poll(&mut wait, PollTimeout::from(10_000u16)).unwrap() > 0, "no packet came");
-        let length = device.read(&mut buffer).unwrap();
-        if buffer[..length].ends_with(b"hello") {
-            break length;
+        let (offload, range) = device.read(&mut buffer).unwrap();
+        let packets = testing::split_all(&offload, &mut buffer[range]);
+        if let Some(packet) = packets.into_iter().find(|packet| packet.ends_with(b"hello")) {
+            break packet;
         }
     };
-    let mut answer = buffer[..sent].to_vec();
+    let mut answer = sent;
     let (source, destination) = (answer[8..24].to_vec(), answer[24..40].to_vec());
     answer[8..24].copy_from_slice(&destination);
     answer[24..40].copy_from_slice(&source);
@@ -130,4 +131,68 @@ fn kernel_tun_without_privilege_says_what_to_do() {
     let error = error.err().unwrap();
     assert!(matches!(error, TunError::NotPermitted { .. }), "{error}");
     assert!(error.to_string().contains("sudo"), "{error}");
+}
+
+/// A file that is larger than any packet crosses a device whose other end is the test, split and joined again.
+#[test]
+fn kernel_tun_splits_and_joins_what_programs_send() {
+    use std::io::{Read, Write};
+    let (Some(here), Some(there)) = (Namespace::new(), Namespace::new()) else {
+        return;
+    };
+    let theirs: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
+    let devices = [here.enter(|| open("pilot0", ours(), 64, 1420)), there.enter(|| open("pilot0", theirs, 64, 1420))];
+    let [a, b] = devices.map(|device| std::sync::Arc::new(device.unwrap()));
+    assert!(a.offloads().tcp, "this kernel has it");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let largest = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let carriers = [(a.clone(), b.clone()), (b, a)].map(|(from, to)| {
+        let (stop, largest) = (stop.clone(), largest.clone());
+        std::thread::spawn(move || carry(&from, &to, &stop, &largest))
+    });
+    let listener = there.enter(|| std::net::TcpListener::bind((theirs, 7)).unwrap());
+    let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let received = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut all = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut all).unwrap();
+            all
+        });
+        let mut program = here.enter(|| std::net::TcpStream::connect((theirs, 7)).unwrap());
+        program.write_all(&sent).unwrap();
+        drop(program);
+        server.join().unwrap()
+    });
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for carrier in carriers {
+        carrier.join().unwrap();
+    }
+    assert!(received == sent);
+    let largest = largest.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(largest > 10_000, "nothing was joined: {largest}");
+}
+
+/// Splits what comes from one device, and joins it for the other.
+fn carry(from: &Device, to: &Device, stop: &std::sync::atomic::AtomicBool, largest: &std::sync::atomic::AtomicUsize) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::sync::atomic::Ordering::Relaxed;
+    let mut buffer = vec![0; 70_000];
+    let mut coalescer = Coalescer::new(to.offloads());
+    while !stop.load(Relaxed) {
+        poll(&mut [PollFd::new(from.as_fd(), PollFlags::POLLIN)], PollTimeout::from(20u16)).unwrap();
+        while let Ok((offload, range)) = from.read(&mut buffer) {
+            let packets = testing::split_all(&offload, &mut buffer[range]);
+            assert!(packets.iter().all(|packet| packet.len() <= 1420));
+            let joined = packets.concat();
+            let mut start = 0;
+            for packet in &packets {
+                coalescer.push(&joined, start..start + packet.len());
+                start += packet.len();
+            }
+            coalescer.flush(&joined, |offload, headers, rest| {
+                largest.fetch_max(rest.iter().map(|part| part.len()).sum(), Relaxed);
+                to.write_parts(offload, headers, rest).unwrap();
+            });
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! The sockets themselves, one a family.
 
+use super::run::Run;
 use super::socket::{Sent, Socket};
 use super::spares::Spares;
+use crate::wire::Ecn;
 use crate::wire::drops::{Drop, Drops};
 use crate::wire::path::MAIN;
 use nix::{
@@ -143,11 +145,17 @@ impl Sockets {
     /// Sends one datagram by the main socket of the family of `to`, or by a spare one. A datagram that cannot be sent
     /// now is lost and counted.
     pub fn send_to(&self, socket: u16, to: SocketAddr, datagram: &[u8]) -> Sent {
-        let to = canonical(to);
-        let sent = match (socket, to.is_ipv4()) {
-            (MAIN, true) => self.v4.as_ref().map(|socket| socket.send(to, datagram)),
-            (MAIN, false) => self.v6.as_ref().map(|socket| socket.send(to, datagram)),
-            (spare, _) => self.spares.get(spare).map(|socket| socket.send(to, datagram)),
+        self.send_run(socket, &Run::one(to, Ecn::NotCapable, datagram))
+    }
+
+    /// Sends datagrams of one size like [`Sockets::send_to`]; what became of the first that did not go out, which is
+    /// counted, otherwise of all.
+    pub fn send_run(&self, socket: u16, run: &Run<'_>) -> Sent {
+        let run = Run { to: canonical(run.to), ..*run };
+        let sent = match (socket, run.to.is_ipv4()) {
+            (MAIN, true) => self.v4.as_ref().map(|socket| socket.send_run(&run)),
+            (MAIN, false) => self.v6.as_ref().map(|socket| socket.send_run(&run)),
+            (spare, _) => self.spares.get(spare).map(|socket| socket.send_run(&run)),
         };
         let sent = sent.unwrap_or(Sent::Lost);
         match sent {

@@ -106,6 +106,8 @@ reasons! {
     TunFailed = "tun_failed",
     /// A packet or datagram larger than its path carries.
     TooBig = "too_big",
+    /// Marked as congested on the way, and the packet inside could not carry the mark (RFC 6040).
+    Congested = "congested",
 }
 
 impl fmt::Display for Drop {

@@ -32,4 +32,5 @@ pub use datagram::{Datagram, classify};
 pub use drops::{Drop, Drops};
 pub use mtu::Mtu;
 pub use nat::Nat;
+pub use packet::Ecn;
 pub use path::{Allocation, Candidate, CandidateKind, Hop, Path, RelayAddress, RelayId};

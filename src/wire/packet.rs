@@ -32,6 +32,30 @@ pub enum Ecn {
     Congested = 3,
 }
 
+impl Ecn {
+    /// The lower two bits of a traffic class or type of service.
+    pub fn from_bits(byte: u8) -> Ecn {
+        match byte & 3 {
+            0 => Ecn::NotCapable,
+            1 => Ecn::Capable1,
+            2 => Ecn::Capable0,
+            _ => Ecn::Congested,
+        }
+    }
+
+    /// The bits of a packet that leaves a tunnel, from its own and those of the datagram that brought it (RFC 6040,
+    /// section 4.2, figure 4); none where it is to be dropped: it was marked, and its transport would not see it.
+    pub fn out_of_tunnel(self, outer: Ecn) -> Option<Ecn> {
+        match (self, outer) {
+            (Ecn::NotCapable, Ecn::Congested) => None,
+            (Ecn::NotCapable, _) => Some(Ecn::NotCapable),
+            (_, Ecn::Congested) => Some(Ecn::Congested),
+            (Ecn::Capable0, Ecn::Capable1) => Some(Ecn::Capable1),
+            (inner, _) => Some(inner),
+        }
+    }
+}
+
 impl<'a> Packet<'a> {
     /// Reads a packet; anything else, and any length but the one in the header, is refused.
     ///
@@ -67,12 +91,7 @@ impl<'a> Packet<'a> {
 
     /// The congestion bits.
     pub fn ecn(&self) -> Ecn {
-        match self.header.traffic_class() & 3 {
-            0 => Ecn::NotCapable,
-            1 => Ecn::Capable1,
-            2 => Ecn::Capable0,
-            _ => Ecn::Congested,
-        }
+        Ecn::from_bits(self.header.traffic_class())
     }
 
     /// Whether it has the shape of a control packet between nodes: next header [`CONTROL`], from a
@@ -89,6 +108,14 @@ impl<'a> Packet<'a> {
     pub fn is_local_only(&self) -> bool {
         let local = |ip: Ipv6Addr| ip.is_unicast_link_local() || ip.is_multicast();
         self.header.next_header() == IpNumber(CONTROL) || local(self.source()) || local(self.destination())
+    }
+}
+
+/// The traffic class of an IPv6 packet; 0 for bytes too short for a header.
+pub fn traffic_class(packet: &[u8]) -> u8 {
+    match packet {
+        [first, second, ..] if packet.len() >= HEADER_LEN => (first << 4) | (second >> 4),
+        _ => 0,
     }
 }
 
@@ -161,8 +188,24 @@ mod tests {
             let mut marked = bytes.clone();
             set_ecn(&mut marked, ecn);
             assert_eq!(Packet::parse(&marked).unwrap().ecn(), ecn);
+            assert_eq!(Ecn::from_bits(traffic_class(&marked)), ecn);
             marked[1] |= 0x30;
             assert_eq!(marked, bytes);
+        }
+    }
+
+    /// Figure 4 of RFC 6040, row by row.
+    #[test]
+    fn a_tunnel_hands_on_congestion() {
+        use Ecn::*;
+        let outer = [NotCapable, Capable0, Capable1, Congested];
+        for (inner, expected) in [
+            (NotCapable, [Some(NotCapable), Some(NotCapable), Some(NotCapable), None]),
+            (Capable0, [Some(Capable0), Some(Capable0), Some(Capable1), Some(Congested)]),
+            (Capable1, [Some(Capable1), Some(Capable1), Some(Capable1), Some(Congested)]),
+            (Congested, [Some(Congested); 4]),
+        ] {
+            assert_eq!(outer.map(|outer| inner.out_of_tunnel(outer)), expected, "{inner:?}");
         }
     }
 

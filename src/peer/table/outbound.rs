@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Entry, PeerTable};
-use crate::peer::tunnel::{MIN_BUFFER, OVERHEAD};
+use crate::peer::tunnel::{MIN_BUFFER, OVERHEAD, Tunnel};
 use crate::wire::packet::Packet;
 use crate::wire::relay::{self, send_header};
 use crate::wire::{Drop, Hop, Path};
@@ -38,40 +38,43 @@ pub enum Why {
     NoPath,
 }
 
+/// The way of packets of our programs to one peer, as long as the table is in use.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    tunnel: &'a Tunnel,
+    /// To the peer or to the relay.
+    pub hop: Hop,
+    /// What stands in front of each datagram, for the relay.
+    header: Option<[u8; relay::HEADER]>,
+    mtu: u16,
+}
+
 impl PeerTable {
     /// Seals a packet from our own TUN device for the peer that it is addressed to.
     ///
-    /// `out` must have 52 bytes more than the packet, and 168 at least: the sealed packet stands
-    /// behind 20 bytes of headroom, where a relayed one gets its header.
+    /// `out` must have 52 bytes more than the packet, and 168 at least.
     pub fn outbound(&self, packet: &[u8], out: &mut [u8]) -> Outbound {
-        let entry = match self.allowed(packet) {
-            Ok(entry) => entry,
-            Err(reason) => return Outbound::Drop(reason),
+        let way = match self.way(packet) {
+            Ok(way) => way,
+            Err(outcome) => return outcome,
         };
-        let Some(tunnel) = &entry.tunnel else {
-            return Outbound::Slow(Why::NoSession);
-        };
-        let Some((hop, header)) = entry.path.and_then(|path| self.first_hop(path)) else {
-            return Outbound::Slow(Why::NoPath);
-        };
-        if packet.len() > usize::from(entry.mtu.inner) {
-            return Outbound::TooBig { mtu: entry.mtu.inner };
-        }
-        let Some((headroom, body)) = out.split_first_chunk_mut::<{ relay::HEADER }>() else {
-            return Outbound::Drop(Drop::Oversized);
-        };
-        if body.len() < MIN_BUFFER.max(packet.len() + OVERHEAD) {
+        if out.len() < relay::HEADER + MIN_BUFFER.max(packet.len() + OVERHEAD) {
             return Outbound::Drop(Drop::Oversized);
         }
-        let Some(len) = tunnel.seal(packet, body) else {
-            return Outbound::Slow(Why::NoSession);
-        };
-        tunnel.traffic().count_sent(packet.len());
-        let start = header.map_or(relay::HEADER, |header| {
-            *headroom = header;
-            0
-        });
-        Outbound::Send { hop, range: start..relay::HEADER + len }
+        match way.seal(packet, out) {
+            Some(len) => Outbound::Send { hop: way.hop, range: 0..len },
+            None => Outbound::Slow(Why::NoSession),
+        }
+    }
+
+    /// The way of a packet from our own TUN device; any other with the same headers and no larger may take it as well.
+    pub fn way(&self, packet: &[u8]) -> Result<Way<'_>, Outbound> {
+        let entry = self.allowed(packet).map_err(Outbound::Drop)?;
+        let tunnel = entry.tunnel.as_ref().ok_or(Outbound::Slow(Why::NoSession))?;
+        let first_hop = entry.path.and_then(|path| self.first_hop(path));
+        let (hop, header) = first_hop.ok_or(Outbound::Slow(Why::NoPath))?;
+        let way = Way { tunnel, hop, header, mtu: entry.mtu.inner };
+        if way.carries(packet.len()) { Ok(way) } else { Err(Outbound::TooBig { mtu: way.mtu }) }
     }
 
     /// The peer that a packet of our programs may go to.
@@ -88,7 +91,7 @@ impl PeerTable {
         entry.filter(|_| self.route.contains(&destination)).ok_or(Drop::NoRoute)
     }
 
-    /// The way to a path, and the header that the relay needs; none for a path over a relay to which
+    /// The first hop of a path, and the header that the relay needs; none for a path over a relay to which
     /// we are not bound.
     pub fn first_hop(&self, path: Path) -> Option<(Hop, Option<[u8; relay::HEADER]>)> {
         match path {
@@ -102,5 +105,31 @@ impl PeerTable {
                 Some((ours.hop, Some(header)))
             }
         }
+    }
+}
+
+impl Way<'_> {
+    /// Whether the path carries a packet of so many bytes.
+    pub fn carries(&self, len: usize) -> bool {
+        len <= usize::from(self.mtu)
+    }
+
+    /// The length in bytes of the datagram that a packet of so many bytes becomes.
+    pub fn sealed_len(&self, len: usize) -> usize {
+        self.header.map_or(0, |header| header.len()) + len + OVERHEAD
+    }
+
+    /// Seals a packet into the front of `out`, and gives the length of the datagram; none without a session, and if
+    /// `out` is not longer than the datagram by what a handshake needs.
+    pub fn seal(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        let front = self.header.as_ref().map_or(&[][..], |header| header);
+        let (place, body) = out.split_at_mut_checked(front.len())?;
+        place.copy_from_slice(front);
+        if body.len() < MIN_BUFFER.max(packet.len() + OVERHEAD) {
+            return None;
+        }
+        let len = self.tunnel.seal(packet, body)?;
+        self.tunnel.traffic().count_sent(packet.len());
+        Some(front.len() + len)
     }
 }
