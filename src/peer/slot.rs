@@ -38,13 +38,15 @@ impl fmt::Display for Slot {
     }
 }
 
-/// The slot that a WireGuard message is for; none for an initiation and for what is not WireGuard.
+/// The slot that a WireGuard or lane message is for; none for an initiation and for everything else.
 ///
-/// The receiver index stands at byte 4 of data and cookies, at byte 8 of responses (WireGuard paper,
+/// The receiver index stands at byte 4 of data (a lane's, too) and cookies, at byte 8 of responses (WireGuard paper,
 /// section 5.4).
 pub fn receiver(datagram: &Datagram<'_>) -> Option<Slot> {
     match datagram {
-        Datagram::Data { receiver_index, .. } => Some(Slot::of(*receiver_index)),
+        Datagram::Data { receiver_index, .. } | Datagram::Lane { receiver_index, .. } => {
+            Some(Slot::of(*receiver_index))
+        }
         Datagram::Response(bytes) => index(bytes, 8).map(Slot::of),
         Datagram::Cookie(bytes) => index(bytes, 4).map(Slot::of),
         _ => None,
@@ -82,6 +84,7 @@ mod tests {
         assert_eq!(message(2, 92, 8), slot);
         assert_eq!(message(3, 64, 4), slot);
         assert_eq!(message(4, 32, 4), slot);
+        assert_eq!(message(5, 32, 4), slot);
         assert_eq!(message(1, 148, 4), None);
     }
 }

@@ -17,6 +17,11 @@ pub(super) fn take_u16(input: &mut &[u8]) -> Option<u16> {
     take(input).map(u16::from_be_bytes)
 }
 
+/// Takes a big-endian 32-bit number.
+pub(super) fn take_u32(input: &mut &[u8]) -> Option<u32> {
+    take(input).map(u32::from_be_bytes)
+}
+
 /// Takes a big-endian 64-bit number.
 pub(super) fn take_u64(input: &mut &[u8]) -> Option<u64> {
     take(input).map(u64::from_be_bytes)

@@ -13,6 +13,8 @@
 //! 9 MtuAnswer     kind 1 | id 8 | size 2
 //! 10 Carry        kind 1 | destination node 6 | WireGuard message
 //! 11 Carried      kind 1 | source node 6 | WireGuard message
+//! 12 LaneOffer    kind 1 | initiator's index 4 | responder's index 4 | X25519 ephemeral 32
+//! 13 LaneAccept   the same
 //!
 //! path: family 1 (4 or 6, with 0x80 added when relayed) | IP 4 or 16 | port 2 | allocation 8 if relayed;
 //!       or 1 (by a friend) | friend node 6 | node 6
@@ -26,6 +28,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::bytes::{take, take_u8, take_u16, take_u64};
 use super::drops::Drop;
 use super::introduction::Introduction;
+use super::lane::LaneShare;
 use super::packet::{CONTROL, HEADER_LEN, Packet};
 use super::path::{Allocation, Path, RelayAddress};
 use crate::identity::{NodeId, link_local, link_local_node};
@@ -48,6 +51,8 @@ const MTU_PROBE: u8 = 8;
 const MTU_ANSWER: u8 = 9;
 const CARRY: u8 = 10;
 const CARRIED: u8 = 11;
+const LANE_OFFER: u8 = 12;
+const LANE_ACCEPT: u8 = 13;
 const FRIEND: u8 = 1;
 const RELAYED: u8 = 0x80;
 
@@ -110,6 +115,10 @@ pub enum Control {
         /// A WireGuard message between that node and the receiver.
         payload: Vec<u8>,
     },
+    /// The initiator of a WireGuard handshake would have a lane beside its session.
+    LaneOffer(LaneShare),
+    /// Its responder would, too, and can open what comes in it.
+    LaneAccept(LaneShare),
 }
 
 /// One side of an attempt to punch together.
@@ -183,6 +192,8 @@ fn push_control(out: &mut Vec<u8>, control: &Control) {
         }
         Control::Carry { to, payload } => push_carried(out, CARRY, *to, payload),
         Control::Carried { from, payload } => push_carried(out, CARRIED, *from, payload),
+        Control::LaneOffer(share) => push_share(out, LANE_OFFER, share),
+        Control::LaneAccept(share) => push_share(out, LANE_ACCEPT, share),
     }
 }
 
@@ -190,6 +201,11 @@ fn push_carried(out: &mut Vec<u8>, kind: u8, node: NodeId, payload: &[u8]) {
     out.push(kind);
     push_node(out, node);
     out.extend_from_slice(payload);
+}
+
+fn push_share(out: &mut Vec<u8>, kind: u8, share: &LaneShare) {
+    out.push(kind);
+    share.push(out);
 }
 
 fn push_node(out: &mut Vec<u8>, node: NodeId) {
@@ -203,6 +219,8 @@ fn read_control(payload: &[u8]) -> Result<Control, Drop> {
     }
     let control = match payload {
         [kind @ (CARRY | CARRIED), rest @ ..] => read_carried(*kind, rest),
+        [LANE_OFFER, rest @ ..] => LaneShare::read(rest).map(Control::LaneOffer),
+        [LANE_ACCEPT, rest @ ..] => LaneShare::read(rest).map(Control::LaneAccept),
         _ => read_fixed(payload),
     };
     control.ok_or(Drop::MalformedControl)

@@ -1,7 +1,8 @@
 //! What kind of datagram arrived on our one UDP port: WireGuard, STUN, a relay frame or a beacon.
 //!
 //! They are told apart by their first bytes alone. WireGuard messages start with a type of 1 to
-//! 4 as a little-endian 32-bit number (WireGuard paper, section 5.4); STUN carries its magic cookie
+//! 4 as a little-endian 32-bit number (WireGuard paper, section 5.4), and those of a lane (`docs/lane.md`)
+//! with the next one, 5; STUN carries its magic cookie
 //! at bytes 4 to 8 under two zero bits (RFC 8489, section 5); relay frames start with 0x10 to 0x1f,
 //! which as STUN would be methods that nobody has registered. Beacons start with 0x20, which would be such, too.
 
@@ -16,6 +17,11 @@ pub const RESPONSE_LEN: usize = 92;
 pub const COOKIE_LEN: usize = 64;
 /// The length in bytes of the shortest WireGuard data message: a keepalive.
 pub const DATA_MIN_LEN: usize = 32;
+/// The first byte of a lane's data message; three zero bytes follow.
+pub const LANE: u8 = 5;
+/// The length in bytes of the shortest lane data message: a keepalive. What goes before and behind the packet is as
+/// long as in WireGuard's.
+pub const LANE_MIN_LEN: usize = DATA_MIN_LEN;
 
 /// A datagram by kind; what it holds is still unproven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,13 @@ pub enum Datagram<'a> {
         /// The index that we gave to the session.
         receiver_index: u32,
         /// The whole datagram, [`DATA_MIN_LEN`] bytes or more.
+        bytes: &'a [u8],
+    },
+    /// A data message of the AES-256-GCM lane beside a WireGuard session.
+    Lane {
+        /// The index that we gave to the WireGuard session that the lane belongs to.
+        receiver_index: u32,
+        /// The whole datagram, [`LANE_MIN_LEN`] bytes or more.
         bytes: &'a [u8],
     },
     /// A STUN message: see [`stun`](super::stun).
@@ -52,6 +65,9 @@ pub fn classify(datagram: &[u8]) -> Result<Datagram<'_>, Drop> {
         (3, COOKIE_LEN) => return Ok(Datagram::Cookie(datagram)),
         (4, DATA_MIN_LEN..) => {
             return Ok(Datagram::Data { receiver_index: u32::from_le_bytes(second), bytes: datagram });
+        }
+        (kind, LANE_MIN_LEN..) if kind == u32::from(LANE) => {
+            return Ok(Datagram::Lane { receiver_index: u32::from_le_bytes(second), bytes: datagram });
         }
         _ => {}
     }
@@ -76,7 +92,7 @@ mod tests {
 
     #[test]
     fn wireguard_by_type_and_exact_length() {
-        for (kind, len) in [(1, 148), (2, 92), (3, 64), (4, 32)] {
+        for (kind, len) in [(1, 148), (2, 92), (3, 64), (4, 32), (5, 32)] {
             assert!(classify(&of_kind(kind, len)).is_ok(), "type {kind}");
             assert_eq!(classify(&of_kind(kind, len - 1)), Err(Drop::NotOurs));
         }
@@ -86,6 +102,9 @@ mod tests {
         let data = of_kind(4, 1452);
         let expected = Datagram::Data { receiver_index: 0x0707_0707, bytes: &data };
         assert_eq!(classify(&data), Ok(expected));
+        let lane = of_kind(5, 1452);
+        let expected = Datagram::Lane { receiver_index: 0x0707_0707, bytes: &lane };
+        assert_eq!(classify(&lane), Ok(expected));
     }
 
     #[test]

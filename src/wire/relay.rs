@@ -10,7 +10,7 @@
 //! Numbers are big-endian. The MAC is keyed BLAKE2s with 16 bytes of output (RFC 7693) over the
 //! first 20 bytes, under the key that the rendezvous server gave to the session inside TLS. A Bind
 //! tells the relay where its session's datagrams come from and go to; the payload is a WireGuard
-//! message, which the relay cannot read. An answer is never longer than what it answers.
+//! message or one of a lane, which the relay cannot read. An answer is never longer than what it answers.
 
 use blake2::Blake2sMac;
 use blake2::digest::consts::U16;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::identity::{TunnelCertificate, TunnelKey};
-use crate::wire::Nat;
+use crate::wire::{LaneShare, Nat};
 use proptest::prelude::*;
 
 fn node(byte: u8) -> NodeId {
@@ -31,7 +31,27 @@ fn control() -> impl Strategy<Value = Control> {
         (any::<u64>(), any::<u16>()).prop_map(|(id, size)| Control::MtuAnswer { id, size }),
         (any_node(), any::<Vec<u8>>()).prop_map(|(to, payload)| Control::Carry { to, payload }),
         (any_node(), any::<Vec<u8>>()).prop_map(|(from, payload)| Control::Carried { from, payload }),
+        share().prop_map(Control::LaneOffer),
+        share().prop_map(Control::LaneAccept),
     ]
+}
+
+fn share() -> impl Strategy<Value = LaneShare> {
+    let parts = (any::<u32>(), any::<u32>(), any::<[u8; 32]>());
+    parts.prop_map(|(initiator, responder, ephemeral)| LaneShare { initiator, responder, ephemeral })
+}
+
+#[test]
+fn a_lane_share_is_these_bytes() {
+    let share = LaneShare { initiator: 0x0102_0304, responder: 0x0506_0708, ephemeral: [9; 32] };
+    let packet = encode(node(1), node(2), &Control::LaneOffer(share));
+    let payload = [&[12, 1, 2, 3, 4, 5, 6, 7, 8][..], &[9; 32]].concat();
+    assert_eq!(Packet::parse(&packet).unwrap().payload(), payload);
+    for wrong in [payload.len() - 1, payload.len() + 1] {
+        let mut payload = payload.clone();
+        payload.resize(wrong, 0);
+        assert_eq!(read_control(&payload), Err(Drop::MalformedControl));
+    }
 }
 
 #[test]
