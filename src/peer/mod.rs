@@ -7,13 +7,14 @@
 //! best (`punch`), sockets and devices (`datapath`), durable state (`store`).
 //!
 //! [`PeerTable`] is what the fast path reads: immutable, made by the node, used alike by the node
-//! itself and by the threads of `datapath`. [`Tunnel`] is WireGuard with one peer;
+//! itself and by the threads of `datapath`. [`Tunnel`] is WireGuard with one peer, and the lane beside it;
 //! [`initiation`] reads a handshake before any tunnel sees it; [`Waiting`] keeps packets until there
 //! is a session; [`record`] is what outlives a restart.
 
 pub mod initiation;
 pub mod record;
 
+mod lane;
 mod sessions;
 mod slot;
 mod table;
@@ -23,10 +24,11 @@ mod traffic;
 mod tunnel;
 mod waiting;
 
+pub use lane::Party;
 pub use slot::{Slot, receiver};
 pub use table::{Arrival, Entry, Inbound, Outbound, Overlay, PeerTable, Relay, Way, Why};
 pub use traffic::{Traffic, TrafficCounts};
 #[cfg(feature = "sim")]
 pub use tunnel::advance_clock;
-pub use tunnel::{Admission, Limiter, MIN_BUFFER, Opened, Tick, Tunnel};
+pub use tunnel::{Admission, Cipher, Limiter, MIN_BUFFER, Opened, Tick, Tunnel};
 pub use waiting::Waiting;

@@ -30,6 +30,11 @@ impl Sessions {
         self.present && self.displaced.is_none()
     }
 
+    /// The local index of the session that may send.
+    pub(super) fn in_use(&self) -> Option<u32> {
+        self.usable().then_some(self.current)
+    }
+
     /// The engine updated its time, dropped expired sessions, and has or has not one to send with.
     pub(super) fn ticked(&mut self, present: bool) {
         self.epoch += 1;

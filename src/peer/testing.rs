@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::{Limiter, Opened, Slot, Tunnel};
-use crate::identity::{TunnelKey, TunnelSecret};
+use super::{Limiter, Opened, Party, Slot, Tunnel};
+use crate::identity::{Identity, TunnelKey, TunnelSecret};
 use crate::wire::Drop;
 
 pub(super) const SLOT_A: u32 = 3;
@@ -47,6 +47,22 @@ impl Pair {
         assert!(pair.a.has_session() && pair.b.has_session());
         pair
     }
+}
+
+/// The party that a seed makes, and its tunnel secret.
+pub(super) fn party(seed: u64) -> (TunnelSecret, Party) {
+    let identity = Identity::generate(&mut ChaCha20Rng::seed_from_u64(seed));
+    let secret = secret(seed);
+    let party = Party { identity: identity.public_key(), tunnel: secret.public() };
+    (secret, party)
+}
+
+/// A tunnel that wants lanes.
+pub(super) fn tunnel_with_lane(ours: (&TunnelSecret, Party), theirs: Party, slot: u32) -> Arc<Tunnel> {
+    let (secret, party) = ours;
+    let slot = Slot::new(slot).unwrap();
+    let tunnel = Tunnel::new(secret, theirs.tunnel, slot, &limiter(secret));
+    Arc::new(tunnel.with_lane(party, theirs))
 }
 
 type Bytes = Result<Vec<u8>, Drop>;

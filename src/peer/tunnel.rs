@@ -1,5 +1,6 @@
-//! WireGuard with one peer, shared by the node and the threads of the fast path.
+//! WireGuard with one peer, and the lane beside it, shared by the node and the threads of the fast path.
 
+mod beside;
 mod engine;
 
 use std::fmt;
@@ -8,24 +9,28 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::slot::Slot;
+use super::lane::{Handshake, Lane};
+use super::slot::{Slot, index};
 use super::traffic::Traffic;
 use crate::identity::{TunnelKey, TunnelSecret};
-use crate::wire::Drop;
+use crate::wire::{Datagram, Drop, classify};
 use engine::Engine;
 
+pub use beside::Cipher;
 pub(super) use engine::OVERHEAD;
 #[cfg(feature = "sim")]
 pub use engine::advance_clock;
 pub use engine::{Admission, Limiter, MIN_BUFFER};
 
-/// The WireGuard state with one peer: a lock around its keys, counters beside it.
+/// The WireGuard state with one peer: a lock around its keys, counters beside it. Where both ends want it, a lane
+/// carries the packets of a session; it needs no lock.
 ///
 /// A live tunnel wants [`Tunnel::tick`] at least every 250 ms.
 pub struct Tunnel {
     slot: Slot,
     peer_key: TunnelKey,
     engine: Mutex<Engine>,
+    lane: Option<Box<Lane>>,
     traffic: Traffic,
     reported: AtomicBool,
 }
@@ -60,6 +65,7 @@ impl Tunnel {
             slot,
             peer_key: theirs,
             engine: Mutex::new(Engine::new(ours, theirs, slot, limiter)),
+            lane: None,
             traffic: Traffic::default(),
             reported: AtomicBool::new(false),
         }
@@ -91,17 +97,27 @@ impl Tunnel {
         self.engine.lock().session_age()
     }
 
-    /// Seals a packet, or a keepalive if it is empty, and gives the length of the datagram in `out`.
+    /// Seals a packet, or a keepalive if it is empty, and gives the length of the datagram in `out`: in the lane, where
+    /// there is one that the peer has proven to have.
     ///
     /// None without a session, and if `out` is shorter than the packet and 32 bytes or than
     /// [`MIN_BUFFER`]. Nothing is kept for later.
     pub fn seal(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        let sealed = self.lane.as_ref().and_then(|lane| lane.seal(packet, out));
+        sealed.or_else(|| self.seal_in_wireguard(packet, out))
+    }
+
+    /// The same, never in the lane: for what WireGuard's timers must see.
+    pub fn seal_in_wireguard(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
         self.engine.lock().seal(packet, out)
     }
 
-    /// Opens a data message into `out`, which must be as long as the datagram.
+    /// Opens a data message, WireGuard's or the lane's, into `out`, which must be as long as the datagram.
     pub fn open(&self, datagram: &[u8], out: &mut [u8]) -> Result<Opened, Drop> {
-        self.engine.lock().open(datagram, out)
+        if let Ok(Datagram::Lane { .. }) = classify(datagram) {
+            return self.open_in_lane(datagram, out);
+        }
+        self.changing(|engine| engine.open(datagram, out))
     }
 
     /// Makes a fresh initiation and gives its length; none if `out` is shorter than [`MIN_BUFFER`].
@@ -110,7 +126,7 @@ impl Tunnel {
     /// the peer one of eight session places, so leave seconds between them; unanswered, the timers
     /// repeat it every 5 s for 90 s.
     pub fn initiate(&self, out: &mut [u8]) -> Option<usize> {
-        self.engine.lock().initiate(out)
+        self.changing(|engine| engine.initiate(out))
     }
 
     /// Answers an initiation of this peer; gives the length of the response in `out`.
@@ -118,13 +134,18 @@ impl Tunnel {
     /// [`Limiter::admit`] comes first, then [`initiation::read`](super::initiation::read) to find
     /// the peer and to refuse what is not later than the last one also across restarts.
     pub fn handle_initiation(&self, datagram: &[u8], out: &mut [u8]) -> Result<usize, Drop> {
-        self.engine.lock().handle_initiation(datagram, out)
+        let len = self.changing(|engine| engine.handle_initiation(datagram, out))?;
+        // A response names our index, then the peer's (WireGuard paper, section 5.4.3).
+        self.shook_hands(|| Some(Handshake { local: index(out, 4)?, remote: index(out, 8)?, is_ours: false }));
+        Ok(len)
     }
 
     /// Takes the response to our initiation; gives the length of the keepalive in `out` by which the
     /// peer learns that it may send. From now on there is a session.
     pub fn handle_response(&self, datagram: &[u8], out: &mut [u8]) -> Result<usize, Drop> {
-        self.engine.lock().handle_response(datagram, out)
+        let len = self.changing(|engine| engine.handle_response(datagram, out))?;
+        self.shook_hands(|| Some(Handshake { local: index(datagram, 8)?, remote: index(datagram, 4)?, is_ours: true }));
+        Ok(len)
     }
 
     /// Takes a cookie: the next initiation carries it.
@@ -136,7 +157,9 @@ impl Tunnel {
     /// `out` must have [`MIN_BUFFER`] bytes.
     pub fn tick(&self, out: &mut [u8]) -> Tick {
         self.reported.store(false, Ordering::Relaxed);
-        self.engine.lock().tick(out)
+        let tick = self.changing(|engine| engine.tick(out));
+        self.note(tick);
+        tick
     }
 
     /// Whether to report where an authenticated datagram came from: once a tick is enough.

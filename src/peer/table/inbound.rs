@@ -60,7 +60,7 @@ impl PeerTable {
 
     /// Opens a datagram whatever brought it by the path `via`; `out` must be as long as it.
     pub fn inbound_by(&self, via: Path, datagram: Datagram<'_>, out: &mut [u8]) -> Inbound {
-        let Datagram::Data { receiver_index, bytes } = datagram else {
+        let (Datagram::Data { receiver_index, bytes } | Datagram::Lane { receiver_index, bytes }) = datagram else {
             return Inbound::Slow;
         };
         let entry = self.by_slot(Slot::of(receiver_index));

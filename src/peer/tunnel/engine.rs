@@ -53,6 +53,11 @@ impl Engine {
         self.sessions.usable()
     }
 
+    /// The receiver index that we gave to the session that is used to send.
+    pub(super) fn in_use(&self) -> Option<u32> {
+        self.sessions.in_use()
+    }
+
     pub(super) fn session_age(&self) -> Option<Duration> {
         let age = self.tunn.time_since_last_handshake();
         age.filter(|_| self.has_session())
