@@ -117,6 +117,8 @@ pub struct Peer {
     pub rtt_ms: Option<f64>,
     /// The largest packet that its path carries, bytes.
     pub mtu: Option<u16>,
+    /// What packets to it are sealed with, `aes-256-gcm` or `chacha20-poly1305`; none without a session.
+    pub cipher: Option<String>,
     /// Bytes of packets sent to it.
     pub tx_bytes: u64,
     /// Bytes of packets received from it.

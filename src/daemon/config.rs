@@ -114,6 +114,8 @@ pub struct Config {
     pub lan_discovery: bool,
     /// Whether to pass on what friends send each other.
     pub relay_for_friends: bool,
+    /// Whether to have AES-256-GCM lanes.
+    pub lane: bool,
     /// Whether to ask gateways to keep the UDP port open.
     pub port_mapping: bool,
     /// Whether two handshakes by bare name approve each other.
@@ -174,6 +176,7 @@ impl Config {
                 file.relay_for_friends,
                 || false,
             ),
+            lane: layers.value("lane", up.lane, file.lane, || true),
             port_mapping: layers.value("port_mapping", up.no_port_mapping.then_some(false), file.port_mapping, || true),
             mutual_by_name: layers.checked(
                 "trust.mutual",

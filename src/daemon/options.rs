@@ -81,6 +81,9 @@ pub struct Up {
     /// Pass on what trusted nodes send each other where they have no better way, up to 10 Mbit/s of each
     #[arg(long, env = "PILOT_RELAY_FOR_FRIENDS")]
     pub relay_for_friends: bool,
+    /// Whether to seal packets with AES-256-GCM between nodes that both have it [default: true]
+    #[arg(long, env = "PILOT_LANE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub lane: Option<bool>,
     /// Do not ask gateways to keep the UDP port open (PCP, NAT-PMP, UPnP)
     #[arg(long, env = "PILOT_NO_PORT_MAPPING")]
     pub no_port_mapping: bool,

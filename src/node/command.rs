@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
+use crate::peer::Cipher;
 use crate::peer::record::{PeerRecord, PendingRecord};
 use crate::punch::{PathReport, Reason, Tactic};
 use crate::rendezvous::client::{Report, Via};
@@ -192,6 +193,8 @@ pub struct PeerView {
     pub rtt: Option<Duration>,
     /// How large packets to it may be; none without a session.
     pub mtu: Option<u16>,
+    /// What packets to it are sealed with; none without a session.
+    pub cipher: Option<Cipher>,
     /// Bytes of packets sealed for it in the present tunnel.
     pub tx_bytes: u64,
     /// Bytes of packets opened from it in the present tunnel.

@@ -41,7 +41,8 @@ impl Node {
             Control::Pong { id } => self.pong(now, slot, via, id)?,
             Control::Carry { to, payload } => self.carry(now, arrival, to, payload)?,
             Control::Carried { from, payload } => self.carried(now, arrival, from, &payload)?,
-            Control::LaneOffer(_) | Control::LaneAccept(_) => return Err(Drop::Unexpected),
+            Control::LaneOffer(share) => self.lane_offered(now, slot, via, share)?,
+            Control::LaneAccept(share) => self.lane_accepted(now, slot, via, share)?,
             Control::Introduction(introduction) => {
                 let key = remote.key.ok_or(Drop::Untrusted)?;
                 self.introduced(now, &key, introduction, Heard::Inside(via))?;

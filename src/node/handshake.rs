@@ -89,6 +89,7 @@ impl Node {
         } else {
             self.session_up(now, slot, via);
         }
+        self.tend_lane(now, slot);
         Ok(())
     }
 

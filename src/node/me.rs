@@ -42,6 +42,8 @@ pub(super) struct Me {
     pub nat: Nat,
     /// Whether we pass on what our friends send each other.
     pub relays: bool,
+    /// Whether we want lanes.
+    pub has_lanes: bool,
 }
 
 impl Me {
@@ -63,6 +65,7 @@ impl Me {
             mapped: Vec::new(),
             nat: Nat::default(),
             relays: settings.relay_for_friends,
+            has_lanes: settings.lane,
         }
     }
 

@@ -20,6 +20,7 @@
 //! | `handshake` | whom a handshake is answered |
 //! | `arrivals`, `control` | what comes out of tunnels |
 //! | `packets`, `sizes` | what goes into them, and how large it may be |
+//! | `lane` | what lanes ask for: words inside the tunnel, handshakes |
 //! | `paths`, `punching`, `spares` | carries out what each peer's path agent wants |
 //! | `trust`, `trusting` | whom to trust; how that is told |
 //! | `commands`, `decisions`, `views`, `why`, `ping`, `netcheck` | what the user asks and decides |
@@ -39,6 +40,7 @@ mod error;
 mod friends;
 mod handshake;
 mod lan;
+mod lane;
 mod link;
 mod me;
 mod netcheck;

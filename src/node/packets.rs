@@ -51,7 +51,8 @@ impl Node {
         }
     }
 
-    /// Sends a control packet inside the tunnel of a peer; nothing without a session.
+    /// Sends a control packet inside the tunnel of a peer, never in its lane: WireGuard's timers must see that there is
+    /// an answer, or none. Nothing without a session.
     pub(super) fn send_control(&mut self, slot: Slot, via: Path, control: &Control) {
         let Some(remote) = self.remotes.get(slot) else {
             return;
@@ -60,7 +61,7 @@ impl Node {
             return;
         };
         let packet = control::encode(self.me.id, remote.id, control);
-        if let Some(len) = tunnel.seal(&packet, &mut self.buffer) {
+        if let Some(len) = tunnel.seal_in_wireguard(&packet, &mut self.buffer) {
             self.send_buffer(via, len);
         }
     }

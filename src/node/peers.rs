@@ -89,15 +89,16 @@ impl Node {
 
     /// The tunnel of a peer, made if there is none; none while its tunnel key is unknown.
     pub(super) fn tunnel(&mut self, slot: Slot) -> Option<Arc<Tunnel>> {
-        let remote = self.remotes.get_mut(slot)?;
+        let remote = self.remotes.get(slot)?;
         if remote.tunnel.is_none() {
             let key = remote.tunnel_key?;
-            let tunnel = Tunnel::new(&self.me.secret, key, slot, &self.limiter);
+            let tunnel = self.with_lane(slot, Tunnel::new(&self.me.secret, key, slot, &self.limiter));
+            let remote = self.remotes.get_mut(slot)?;
             remote.tunnel = Some(Arc::new(tunnel));
             remote.seen = Seen::default();
             self.is_stale = true;
         }
-        remote.tunnel.clone()
+        self.remotes.get(slot)?.tunnel.clone()
     }
 
     /// The session of a peer is over; its tunnel stays.

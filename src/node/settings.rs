@@ -28,6 +28,8 @@ pub struct Settings {
     pub lan_discovery: bool,
     /// Whether to pass on what our friends send each other.
     pub relay_for_friends: bool,
+    /// Whether to have AES-256-GCM lanes with peers that want them, too: not without instructions for AES.
+    pub lane: bool,
     /// All randomness of the node comes from here: 32 bytes that nobody else knows.
     pub seed: [u8; 32],
     /// Where drops are counted; the datapath counts there too.

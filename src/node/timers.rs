@@ -153,6 +153,7 @@ impl Node {
         if remote.is_up && !remote.waiting.is_empty() {
             self.flush(now, slot);
         }
+        self.tend_lane(now, slot);
         if remote_is_asking(self.remotes.get(slot)) {
             return;
         }
@@ -164,7 +165,7 @@ impl Node {
                 }
             }
             Tick::Expired => return self.end_tunnel(now, slot),
-            Tick::Idle => {}
+            Tick::Idle => self.renew_lane(slot),
         }
         let is_gone = |remote: &Remote| remote.is_up && !tunnel.has_session();
         if self.remotes.get(slot).is_some_and(is_gone) {

@@ -31,6 +31,15 @@ pub struct Delivered {
     pub marker: u64,
 }
 
+/// How a node is configured.
+#[derive(Clone, Copy)]
+pub struct Habits {
+    /// Whether it looks for peers on the LAN by multicast.
+    pub seeks_lan: bool,
+    /// Whether it wants lanes.
+    pub has_lanes: bool,
+}
+
 /// A node, its kernel and its disk.
 pub struct Resident {
     /// Where it is.
@@ -55,6 +64,8 @@ pub struct Resident {
     pub lives: u32,
     /// Whether it looks for peers on the LAN by multicast.
     pub seeks_lan: bool,
+    /// Whether it wants lanes.
+    pub has_lanes: bool,
     sockets: BTreeMap<u16, u16>,
     last_socket: u16,
     number: usize,
@@ -68,7 +79,7 @@ pub struct Resident {
 
 impl Resident {
     /// A node with identity `number` of the pool, and an empty disk.
-    pub fn new(number: usize, host: HostId, port: u16, seed: u64, now: Now, seeks_lan: bool) -> Resident {
+    pub fn new(number: usize, host: HostId, port: u16, seed: u64, now: Now, habits: Habits) -> Resident {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tunnel = [0; 32];
         rng.fill_bytes(&mut tunnel);
@@ -84,11 +95,12 @@ impl Resident {
             stream: Pipe::new(now.monotonic),
             asleep_since: None,
             lives: 1,
-            seeks_lan,
+            seeks_lan: habits.seeks_lan,
+            has_lanes: habits.has_lanes,
             sockets: BTreeMap::from([(port, MAIN)]),
             last_socket: MAIN,
             number,
-            machine: machine(number, tunnel, Records::default(), seed, drops, now, seeks_lan),
+            machine: machine(number, tunnel, Records::default(), seed, drops, now, habits.seeks_lan, habits.has_lanes),
             tunnel,
             disk: Records::default(),
             trusted_ever: BTreeSet::new(),
@@ -100,7 +112,8 @@ impl Resident {
     /// Starts anew from the disk.
     pub fn restart(&mut self, seed: u64, now: Now) {
         let drops = self.drops.clone();
-        self.machine = machine(self.number, self.tunnel, self.disk.clone(), seed, drops, now, self.seeks_lan);
+        self.machine =
+            machine(self.number, self.tunnel, self.disk.clone(), seed, drops, now, self.seeks_lan, self.has_lanes);
         self.sockets = BTreeMap::from([(self.port, MAIN)]);
         self.lives += 1;
     }
@@ -250,6 +263,7 @@ fn machine(
     drops: Arc<Drops>,
     now: Now,
     lan_discovery: bool,
+    lane: bool,
 ) -> Node {
     let (identity, id) = &identities()[number];
     let mut bytes = [0; 32];
@@ -264,6 +278,7 @@ fn machine(
         mtu: 1420,
         lan_discovery,
         relay_for_friends: false,
+        lane,
         seed: bytes,
         drops,
     };

@@ -29,6 +29,7 @@ pub(super) struct File {
     pub stun: Option<OneOrMore>,
     pub lan_discovery: Option<bool>,
     pub relay_for_friends: Option<bool>,
+    pub lane: Option<bool>,
     pub port_mapping: Option<bool>,
     pub trust: TrustTable,
     pub rendezvous: RendezvousTable,

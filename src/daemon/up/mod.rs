@@ -6,6 +6,7 @@
 
 mod background;
 mod calls;
+mod cpu;
 mod crank;
 mod embedded;
 mod join;
@@ -258,6 +259,7 @@ fn settings(config: &Config, urls: &[RendezvousUrl], ground: &Ground) -> Setting
         mtu: config.mtu,
         lan_discovery: config.lan_discovery,
         relay_for_friends: config.relay_for_friends,
+        lane: config.lane && cpu::has_aes(),
         seed,
         drops: ground.drops.clone(),
     }

@@ -96,6 +96,7 @@ pub fn peer(peer: &PeerView) -> Peer {
         relay: peer.relay.map(via),
         rtt_ms: peer.rtt.map(millis),
         mtu: peer.mtu,
+        cipher: peer.cipher.map(|cipher| cipher.name().to_owned()),
         tx_bytes: peer.tx_bytes,
         rx_bytes: peer.rx_bytes,
         last_handshake_secs: peer.last_handshake.map(|age| age.as_secs()),

@@ -183,6 +183,7 @@ impl World {
             mtu: 1420,
             lan_discovery: self.is_lan,
             relay_for_friends: self.is_relaying,
+            lane: true,
             seed: settings_seed,
             drops: drops.clone(),
         };

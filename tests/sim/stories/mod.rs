@@ -2,6 +2,7 @@
 
 mod basics;
 mod faults;
+mod lane;
 mod lies;
 mod matrix;
 mod networks;

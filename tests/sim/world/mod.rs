@@ -24,7 +24,7 @@ use crate::agenda::Agenda;
 use crate::fabric::{Access, Fabric, HostId, INTERNET, Link, ZoneId};
 use crate::nat::Behaviour;
 use crate::oracle::Class;
-use crate::resident::Resident;
+use crate::resident::{Habits, Resident};
 use crate::server::Server;
 use turn::Happening;
 
@@ -57,6 +57,10 @@ pub struct World {
     pub logins: Vec<(usize, Instant)>,
     /// Whether nodes that are added look for peers on the LAN.
     pub seeks_lan: bool,
+    /// Whether nodes that are added want lanes.
+    pub has_lanes: bool,
+    /// How many datagrams of nodes are lost that have just this length.
+    pub swallowed: BTreeMap<usize, usize>,
     agenda: Agenda<Happening>,
     server_host: HostId,
     rng: ChaCha8Rng,
@@ -107,6 +111,8 @@ impl World {
             delivered: BTreeMap::new(),
             logins: Vec::new(),
             seeks_lan: false,
+            has_lanes: true,
+            swallowed: BTreeMap::new(),
             agenda: Agenda::default(),
             server_host,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -132,7 +138,8 @@ impl World {
         let host = self.fabric.host(zone, link);
         let number = self.nodes.len();
         let seed = self.rng.next_u64();
-        self.nodes.push(Resident::new(number, host, port, seed, self.now, self.seeks_lan));
+        let habits = Habits { seeks_lan: self.seeks_lan, has_lanes: self.has_lanes };
+        self.nodes.push(Resident::new(number, host, port, seed, self.now, habits));
         self.move_in(number);
         number
     }

@@ -160,6 +160,10 @@ impl World {
     ) {
         self.datagrams += 1;
         self.sent_to.extend(sender.map(|sender| (sender, to)));
+        if let Some(left) = self.swallowed.get_mut(&payload.len()).filter(|left| **left > 0) {
+            *left -= 1;
+            return;
+        }
         let now = self.now.monotonic;
         if let Some(transit) = self.fabric.depart(now, host, origin, to, payload.len(), &mut self.rng) {
             self.agenda.plan(transit.at, Happening::Transit { sender, transit, payload });
