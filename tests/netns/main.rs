@@ -14,6 +14,7 @@ mod friends;
 mod inbox;
 mod lab;
 mod lan;
+mod lane;
 mod matrix;
 mod mtu;
 mod netcheck;

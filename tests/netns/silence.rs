@@ -13,14 +13,14 @@ use crate::lab::{Host, Nat, Process, TwoHomes, until};
 const VICTIM: &str = "192.168.1.2:41000";
 
 /// Starts a capture on a host and waits until it runs.
-fn capture(host: &Host, file: &Path, filter: &str) -> Process {
+pub fn capture(host: &Host, file: &Path, filter: &str) -> Process {
     let process = host.spawn(&format!("tcpdump -i eth0 -n -U --immediate-mode -w {} '{filter}'", file.display()));
     until("the capture runs", Duration::from_secs(5), || file.metadata().is_ok_and(|meta| meta.len() >= 24));
     process
 }
 
 /// The IPv4 packets of an Ethernet capture: destination, and payload where it is UDP.
-fn packets(file: &Path) -> Vec<(Ipv4Addr, Vec<u8>)> {
+pub fn packets(file: &Path) -> Vec<(Ipv4Addr, Vec<u8>)> {
     let bytes = std::fs::read(file).unwrap();
     let (mut found, mut at) = (Vec::new(), 24);
     while at + 16 <= bytes.len() {
