@@ -9,7 +9,7 @@ TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
               miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack turnserver:coturn
 
-.PHONY: up down demo test soak nat-matrix sim-long lint tools test-tools build bench-events
+.PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench-events
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -41,6 +41,10 @@ test: test-tools $(VENV)/ready
 soak: test-tools
 	$(CARGO) test --test netns -- --test-threads=1 --nocapture --ignored ten_minutes after_ten_idle_minutes
 	PILOT_CRASH_ROUNDS=200 $(CARGO) test --test netns -- --test-threads=1 --nocapture acknowledged_messages
+
+## soak-speed: half an hour at full speed, with the lane, without, and with one end that has none (root)
+soak-speed: test-tools
+	$(CARGO) test --release --test netns -- --test-threads=1 --nocapture --ignored half_an_hour_at_full_speed
 
 ## nat-matrix: every pair of networks, every fault five times, some 40 minutes (root); PILOT_MATRIX=WORD for rows with the word, PILOT_MATRIX_ROUNDS=N
 nat-matrix: test-tools

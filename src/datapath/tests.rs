@@ -152,6 +152,46 @@ fn kernel_datapath_carries_packets() {
     }
 }
 
+/// Bursts of random datagrams, some of them handed to the kernel as one, on several ports: each port gets its own in order
+/// and byte by byte, whatever was split, joined and sent together on the way.
+#[test]
+fn kernel_datapath_gives_what_was_sent_whatever_travels_together() {
+    use crate::udp::{Run, Socket};
+    use crate::wire::Ecn;
+    use rand_chacha::{
+        ChaCha8Rng,
+        rand_core::{RngCore, SeedableRng},
+    };
+    let Some((mut a, at_a, mut b, at_b)) = pair() else {
+        return;
+    };
+    shake_hands(&mut a, at_a, &mut b, at_b);
+    a.namespace.run(&format!("ping -6 -c 1 -i 0.05 -w 10 {}", b.address()));
+    let bind = |machine: &Machine| machine.namespace.enter(|| UdpSocket::bind((machine.address(), 0)).unwrap());
+    let receivers: Vec<UdpSocket> = (0..3).map(|_| bind(&b)).collect();
+    let senders: Vec<Socket> = (0..3).map(|_| Socket::new(bind(&a), true)).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut below = |limit: usize| rng.next_u32() as usize % limit;
+    let mut buffer = [0; 2_000];
+    for _ in 0..200 {
+        let mut expected = [const { Vec::new() }; 3];
+        for _ in 0..1 + below(8) {
+            let (port, size, count) = (below(3), 1 + below(1_372), 1 + below(10));
+            let bytes: Vec<u8> = (0..size * (count - 1) + 1 + below(size)).map(|_| below(256) as u8).collect();
+            let to = receivers[port].local_addr().unwrap();
+            senders[port].send_run(&Run { to, ecn: Ecn::NotCapable, bytes: &bytes, size });
+            expected[port].extend(bytes.chunks(size).map(<[u8]>::to_vec));
+        }
+        for (receiver, expected) in receivers.iter().zip(expected) {
+            receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+            for datagram in expected {
+                let len = receiver.recv(&mut buffer).unwrap();
+                assert!(buffer[..len] == datagram, "{len} bytes instead of {}", datagram.len());
+            }
+        }
+    }
+}
+
 #[test]
 fn kernel_datapath_tells_programs_what_the_path_carries() {
     let Some((mut a, at_a, mut b, at_b)) = pair() else {

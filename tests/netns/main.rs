@@ -24,4 +24,5 @@ mod relay;
 mod roaming;
 mod silence;
 mod soak;
+mod speed;
 mod wireguard;

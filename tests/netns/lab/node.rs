@@ -94,6 +94,11 @@ impl Node {
         self.ctl(&["wait", "--for", "ready", "--timeout", "20s"]);
     }
 
+    /// The process of its daemon.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Kills the daemon, as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
