@@ -62,10 +62,8 @@ pub struct Resident {
     pub asleep_since: Option<Instant>,
     /// How often it was started.
     pub lives: u32,
-    /// Whether it looks for peers on the LAN by multicast.
-    pub seeks_lan: bool,
-    /// Whether it wants lanes.
-    pub has_lanes: bool,
+    /// How it is configured at its next start.
+    pub habits: Habits,
     sockets: BTreeMap<u16, u16>,
     last_socket: u16,
     number: usize,
@@ -95,12 +93,11 @@ impl Resident {
             stream: Pipe::new(now.monotonic),
             asleep_since: None,
             lives: 1,
-            seeks_lan: habits.seeks_lan,
-            has_lanes: habits.has_lanes,
+            habits,
             sockets: BTreeMap::from([(port, MAIN)]),
             last_socket: MAIN,
             number,
-            machine: machine(number, tunnel, Records::default(), seed, drops, now, habits.seeks_lan, habits.has_lanes),
+            machine: machine(number, tunnel, Records::default(), seed, drops, now, habits),
             tunnel,
             disk: Records::default(),
             trusted_ever: BTreeSet::new(),
@@ -112,8 +109,7 @@ impl Resident {
     /// Starts anew from the disk.
     pub fn restart(&mut self, seed: u64, now: Now) {
         let drops = self.drops.clone();
-        self.machine =
-            machine(self.number, self.tunnel, self.disk.clone(), seed, drops, now, self.seeks_lan, self.has_lanes);
+        self.machine = machine(self.number, self.tunnel, self.disk.clone(), seed, drops, now, self.habits);
         self.sockets = BTreeMap::from([(self.port, MAIN)]);
         self.lives += 1;
     }
@@ -262,8 +258,7 @@ fn machine(
     seed: u64,
     drops: Arc<Drops>,
     now: Now,
-    lan_discovery: bool,
-    lane: bool,
+    habits: Habits,
 ) -> Node {
     let (identity, id) = &identities()[number];
     let mut bytes = [0; 32];
@@ -276,9 +271,9 @@ fn machine(
         mutual: Mutual::Name,
         wireguard: Vec::new(),
         mtu: 1420,
-        lan_discovery,
+        lan_discovery: habits.seeks_lan,
         relay_for_friends: false,
-        lane,
+        lane: habits.has_lanes,
         seed: bytes,
         drops,
     };

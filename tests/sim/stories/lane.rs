@@ -127,7 +127,7 @@ fn a_restarted_peer_is_in_the_lane_again() {
 #[test]
 fn a_peer_restarted_without_lanes_is_left_alone() {
     let (mut world, a, b) = talking(1031, [true, true]);
-    world.nodes[b].has_lanes = false;
+    world.nodes[b].habits.has_lanes = false;
     let outage = world.longest_outage(a, b, SECOND * 5, |world| world.restart(b));
     assert!(outage <= SECOND * 2, "{outage:?}");
     assert_eq!(ciphers(&mut world, a, b), CHACHA);

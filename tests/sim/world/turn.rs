@@ -117,7 +117,9 @@ impl World {
     }
 
     fn awake_on(&self, host: HostId) -> Option<usize> {
-        self.nodes.iter().position(|resident| resident.host == host && !resident.is_asleep() && resident.seeks_lan)
+        self.nodes
+            .iter()
+            .position(|resident| resident.host == host && !resident.is_asleep() && resident.habits.seeks_lan)
     }
 
     fn arrive(&mut self, sender: Option<usize>, host: HostId, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
