@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-
-use crate::lab::{Host, Server};
+use pilot_bench_lab::{Host, Server};
 
 /// Servers on one address of one host.
 pub struct Brokers<'a> {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use pilot_bench_lab::{Host, output};
 
-use crate::lab::{Host, output};
 use crate::load::Outcome;
 use crate::report::{self, Case, Results};
 use crate::rivals::Name;

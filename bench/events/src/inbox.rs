@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pilot::services::api::inbox_client::InboxClient;
 use pilot::services::api::{Message, Receipt};
+use pilot_bench_lab::{Network, output};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::lab::{Lab, output};
+use crate::lab::Lab;
 use crate::payload::Payload;
-use crate::tunnel::Network;
 
 /// Messages under way on one gRPC stream at most; more are spread over several.
 const PER_STREAM: usize = 250;
@@ -69,7 +69,7 @@ pub fn run(mut plan: Plan) -> Result<()> {
     let (lab, dir) = (Lab::new()?, tempfile::tempdir_in(std::path::absolute(&plan.folder)?)?);
     let programs = std::path::absolute(&plan.programs)?;
     let network = Network { programs: &programs, dir: dir.path() };
-    let node = network.node(&lab.servers, "inbox", None)?;
+    let node = network.node(&lab.servers, "inbox", None, &[])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // Index 0 is the disk by itself.
     let mut figures: Vec<Vec<Figure>> = std::iter::repeat_with(Vec::new).take(plan.in_flight.len() + 1).collect();

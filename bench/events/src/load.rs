@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use pilot_bench_lab::{Cpu, resident_mib};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::payload::{PROBE, Payload};
 use crate::progress::Progress;
 use crate::rivals::{self, Name, Place, Publisher, Rival};
-use crate::usage::{Cpu, resident_mib};
 
 /// Deliveries that may be under way, and what of it a subscriber has at least and at most.
 const WINDOW: (u64, u64, u64) = (160_000, 256, 16_384);

@@ -14,7 +14,6 @@ mod report;
 mod rivals;
 mod serve;
 mod tunnel;
-mod usage;
 mod veth;
 
 use anyhow::Result;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use anyhow::Result;
+use pilot_bench_lab::Spread;
 use serde_json::{Value, json};
 
 use crate::compare::Plan;
@@ -79,11 +80,11 @@ impl Results {
 
     fn row(&self, case: Case, outcomes: &[Outcome]) -> String {
         let [_, deliveries, p50, p99, server, load, machine, resident] =
-            MEASURES.map(|(_, measure)| Spread::of(outcomes, measure));
+            MEASURES.map(|(_, measure)| Spread::of(outcomes.iter().map(measure)));
         let leading = if case.rate == 0 { vec![deliveries] } else { vec![p50, p99] };
         let mut row = String::new();
         for spread in leading {
-            let _ = write!(row, "{spread:<36}");
+            let _ = write!(row, "{:<36}", text(spread));
         }
         let ratio = self.ratio(case, outcomes).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let _ = write!(row, "{ratio:>8}{:>10.2}{:>8.2}{:>10.2}", server.median, load.median, machine.median);
@@ -96,10 +97,10 @@ impl Results {
         let nats = self.outcomes.get(&(case, Name::NatsRaw))?;
         Some(if case.rate == 0 {
             let measure: Measure = |o| o.deliveries_per_sec;
-            Spread::of(outcomes, measure).median / Spread::of(nats, measure).median
+            Spread::of(outcomes.iter().map(measure)).median / Spread::of(nats.iter().map(measure)).median
         } else {
             let measure: Measure = |o| o.p50_us.unwrap_or(f64::NAN);
-            Spread::of(nats, measure).median / Spread::of(outcomes, measure).median
+            Spread::of(nats.iter().map(measure)).median / Spread::of(outcomes.iter().map(measure)).median
         })
     }
 
@@ -119,7 +120,7 @@ impl Results {
         let mut entry = json!({"rival": rival, "subscribers": case.subscribers, "patterns": case.patterns,
             "rate": (case.rate > 0).then_some(case.rate), "ratio_to_nats_raw": self.ratio(case, outcomes)});
         for (name, measure) in MEASURES {
-            let spread = Spread::of(outcomes, measure);
+            let spread = Spread::of(outcomes.iter().map(measure));
             if !spread.median.is_nan() {
                 entry[name] = json!({"median": spread.median, "lowest": spread.lowest, "highest": spread.highest});
             }
@@ -145,25 +146,6 @@ pub fn line(outcome: &Outcome, case: Case) -> String {
     }
 }
 
-/// The median of some values, and the extremes.
-#[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    lowest: f64,
-    highest: f64,
-}
-
-impl Spread {
-    fn of(outcomes: &[Outcome], measure: Measure) -> Spread {
-        let mut values: Vec<f64> = outcomes.iter().map(measure).collect();
-        values.sort_by(f64::total_cmp);
-        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
-        Spread { median: at(values.len() / 2), lowest: at(0), highest: at(values.len().saturating_sub(1)) }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:.0} ({:.0} to {:.0})", self.median, self.lowest, self.highest))
-    }
+fn text(spread: Spread) -> String {
+    format!("{:.0} ({:.0} to {:.0})", spread.median, spread.lowest, spread.highest)
 }

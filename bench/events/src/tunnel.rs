@@ -1,22 +1,21 @@
 //! Two real nodes on one cable: servers on one of them, subscribers on the other, everything through their tunnel.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
+use pilot_bench_lab::{Network, Node};
 
 use crate::brokers::Brokers;
 use crate::compare::{self, Broker, Plan};
-use crate::lab::{Host, Lab, Server, output, until};
+use crate::lab::Lab;
 use crate::rivals::Name;
 
 const RIVALS: [Name; 6] =
     [Name::Pilot, Name::PilotNodes, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate];
 /// Where the rendezvous server is.
-const RENDEZVOUS: &str = "203.0.113.1";
+const RENDEZVOUS: [u8; 4] = [203, 0, 113, 1];
 
 /// Compares. The publisher is always on the node of the server.
 ///
@@ -26,12 +25,10 @@ pub fn run(plan: Plan, programs: &Path) -> Result<()> {
     let plan = plan.settled(&RIVALS);
     let (lab, dir) = (Lab::new()?, tempfile::tempdir()?);
     let network = Network { programs, dir: dir.path() };
-    let (_rendezvous, url) = network.rendezvous(&lab.servers)?;
-    let (a, b) = (network.node(&lab.servers, "a", Some(&url))?, network.node(&lab.clients, "b", Some(&url))?);
-    a.ctl(&["trust", &b.public_key])?;
-    b.ctl(&["trust", &a.public_key])?;
-    b.ctl(&["wait", "--for", "direct:a", "--timeout", "30s"])?;
-    a.ctl(&["wait", "--for", "direct:b", "--timeout", "30s"])?;
+    let (_rendezvous, url) = network.rendezvous(&lab.servers, RENDEZVOUS.into())?;
+    let a = network.node(&lab.servers, "a", Some(&url), &[])?;
+    let b = network.node(&lab.clients, "b", Some(&url), &[])?;
+    a.befriend(&b)?;
     let mut brokers = Brokers::new(&lab.servers, a.address, dir.path());
     let mut known = BTreeMap::new();
     for rival in &plan.rivals {
@@ -56,73 +53,4 @@ fn broker(rival: Name, brokers: &mut Brokers<'_>, a: &Node, b: &Node) -> Result<
 
 fn remote(at: String, a: &Node, pids: Vec<i32>) -> Broker {
     Broker { subscribe_at: at.clone(), publish_at: at, publish_from: Some(a.host.namespace.clone()), pids }
-}
-
-/// Where our programs and their files are.
-pub struct Network<'a> {
-    /// pilotd and pilotctl.
-    pub programs: &'a Path,
-    /// States, sockets and logs.
-    pub dir: &'a Path,
-}
-
-/// A node that runs.
-pub struct Node {
-    host: Host,
-    address: IpAddr,
-    public_key: String,
-    /// Its local socket.
-    pub socket: PathBuf,
-    pilotctl: PathBuf,
-    server: Server,
-}
-
-impl Network<'_> {
-    fn pilotd(&self) -> PathBuf {
-        self.programs.join("pilotd")
-    }
-
-    fn rendezvous(&self, host: &Host) -> Result<(Server, String)> {
-        let state = self.dir.join("rendezvous");
-        let arguments = ["rendezvous", "--advertise", RENDEZVOUS, "--state"];
-        let url = output(Command::new(self.pilotd()).args(arguments).arg(&state).arg("--print-url"))?;
-        let mut command = host.command(self.pilotd());
-        command.args(arguments).arg(&state).args(["--listen", "0.0.0.0:9000"]);
-        let server = host.spawn(command, &self.dir.join("rendezvous.log"))?;
-        until("the rendezvous answers", || state.join("status.sock").exists())?;
-        Ok((server, url.trim().to_owned()))
-    }
-
-    /// Starts a node and waits until it is ready; without a rendezvous it is a network of one.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn node(&self, host: &Host, name: &str, rendezvous: Option<&str>) -> Result<Node> {
-        let (state, socket) = (self.dir.join(name), self.dir.join(format!("{name}.sock")));
-        let keys = output(Command::new(self.pilotd()).args(["keygen", "--json", "--state"]).arg(&state))?;
-        let keys: Value = serde_json::from_str(&keys)?;
-        let field = |name: &str| keys["data"][name].as_str().map(str::to_owned).context("keygen names it");
-        let mut command = host.command(self.pilotd());
-        command.args(["up", "--foreground", "--hostname", name, "--state"]).arg(&state);
-        if let Some(url) = rendezvous {
-            command.args(["--rendezvous", url]);
-        }
-        command.arg("--socket").arg(&socket);
-        let server = host.spawn(command, &self.dir.join(format!("{name}.log")))?;
-        let pilotctl = self.programs.join("pilotctl");
-        let (address, public_key) = (field("ipv6")?.parse()?, field("public_key")?);
-        let node = Node { host: host.clone(), address, public_key, socket, pilotctl, server };
-        node.ctl(&["wait", "--for", "ready", "--timeout", "20s"])?;
-        Ok(node)
-    }
-}
-
-impl Node {
-    /// Runs pilotctl; gives what it printed.
-    ///
-    /// # Errors
-    /// What it says.
-    pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
-        output(self.host.command(&self.pilotctl).arg("--socket").arg(&self.socket).args(arguments))
-    }
 }

@@ -27,12 +27,12 @@ pub fn run(plan: Plan) -> Result<()> {
 pub fn compare(plan: Plan, title: &str) -> Result<()> {
     let plan = plan.settled(&RIVALS);
     let (lab, dir) = (Lab::new()?, tempfile::tempdir()?);
-    let here = lab.servers.address;
+    let here = lab.servers_at;
     let mut brokers = Brokers::new(&lab.servers, here, dir.path());
     let mut known = BTreeMap::new();
     for rival in &plan.rivals {
         let pid = match rival {
-            Name::Pilot | Name::PilotNodes => brokers.pilot(lab.clients.address)?,
+            Name::Pilot | Name::PilotNodes => brokers.pilot(lab.clients_at)?,
             Name::NatsRaw | Name::NatsAsync => brokers.nats()?,
             Name::RedisRaw | Name::RedisCrate => brokers.redis()?,
         };

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 pub struct Cpu {
     /// By the servers.
     pub servers: f64,
-    /// By this process: publisher and subscribers.
+    /// By this process, the load.
     pub load: f64,
     /// By everything on this machine, also what has nothing to do with us.
     pub machine: f64,
@@ -19,6 +19,9 @@ pub struct Cpu {
 
 impl Cpu {
     /// As it is now.
+    ///
+    /// # Errors
+    /// A server has ended.
     pub fn now(servers: &[i32]) -> Result<Cpu> {
         Ok(Cpu { servers: of_processes(servers)?, load: of_this_process()?, machine: of_machine()? })
     }
@@ -56,7 +59,7 @@ fn of_machine() -> Result<f64> {
     Ok(busy as f64 / 100.0)
 }
 
-/// Resident memory of some processes together, MiB.
+/// Resident memory of some processes together, MiB; those that have ended count nothing.
 pub fn resident_mib(pids: &[i32]) -> f64 {
     let kib = |pid: &i32| -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
