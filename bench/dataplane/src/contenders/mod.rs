@@ -1,6 +1,7 @@
 //! Who is measured: one file for each kind of tunnel.
 
 mod nebula;
+mod null;
 mod pilot;
 mod veth;
 mod wireguard;
@@ -14,7 +15,8 @@ use pilot_bench_lab::{Host, Server, output, until};
 use crate::site::Site;
 
 /// All, in the order of the tables.
-pub const CONTENDERS: [&Contender; 6] = [
+pub const CONTENDERS: [&Contender; 7] = [
+    &null::NULL,
     &pilot::PILOT,
     &pilot::PILOT_CHACHA,
     &wireguard::WIREGUARD_GO,
@@ -48,7 +50,6 @@ pub enum Role {
     /// Pilot itself.
     Ours,
     /// What no tunnel can be better than.
-    #[allow(dead_code, reason = "the null tunnel's")]
     Floor,
     /// What others made.
     Rival,
