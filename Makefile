@@ -9,7 +9,7 @@ TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
               miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack turnserver:coturn
 
-.PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench-events
+.PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench bench-events bench-dataplane instructions
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -53,6 +53,18 @@ nat-matrix: test-tools
 ## bench-events: events and inbox beside nats-server and redis, some 20 minutes (root); BENCH="veth --quick" for a part
 bench-events:
 	bench/events/run $(BENCH)
+
+## bench-dataplane: the tunnel beside wireguard-go, boringtun-cli and nebula, some 40 minutes (root); BENCH="plain tcp pilot --quick" for a part
+bench-dataplane:
+	bench/dataplane/run $(BENCH)
+
+## bench: the parts of the fast path in nanoseconds; BENCH="seal" for some of them
+bench:
+	$(CARGO) bench --bench fast_path -- $(BENCH)
+
+## instructions: how many instructions those parts take, beside what is recorded; BENCH=--record records them anew
+instructions:
+	bench/instructions/run $(BENCH)
 
 ## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
 sim-long:
