@@ -88,9 +88,8 @@ fn inbound(device: &Device, sockets: &Sockets) {
     let mut receiver = Receiver::default();
     let mut coalescer = Coalescer::new(device.offloads());
     let mut opened = vec![0; 1 << 20];
-    loop {
-        wait(sockets);
-        sockets.each_ready(|_, socket| {
+    while sockets
+        .wait_each(|_, socket| {
             let mut used = 0;
             if receiver.receive(socket).is_err() {
                 return;
@@ -107,6 +106,7 @@ fn inbound(device: &Device, sockets: &Sockets) {
             coalescer.flush(&opened, |offload, headers, rest| {
                 let _ = device.write_parts(offload, headers, rest);
             });
-        });
-    }
+        })
+        .is_ok()
+    {}
 }

@@ -4,6 +4,7 @@
 
 mod config;
 mod keygen;
+mod memory;
 mod options;
 mod places;
 pub mod rendezvous;
@@ -73,6 +74,7 @@ failures!(
 
 /// Parses `arguments` and carries out the command.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    memory::keep_little();
     let matches = Options::command().try_get_matches_from(arguments);
     let parsed = matches.and_then(|matches| Options::from_arg_matches(&matches).map(|options| (options, matches)));
     let (options, matches) = match parsed {

@@ -1,6 +1,6 @@
 //! UDP → open → join → TUN.
 
-use super::{Parts, Slow, wake};
+use super::{Parts, Slow};
 use crate::{
     peer::{Arrival, Inbound, PeerTable},
     tun::Coalescer,
@@ -29,10 +29,11 @@ const ROUNDS: usize = 4;
 pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
     let mut receiver = Receiver::default();
     let mut opener = Opener::new(parts);
-    while wake::wait(stop, &*parts.sockets)? {
+    parts.sockets.stop_by(stop)?;
+    while parts.sockets.wait_each(|number, socket| {
         let table = parts.table.load();
-        parts.sockets.each_ready(|number, socket| drain(parts, &table, (number, socket), &mut receiver, &mut opener));
-    }
+        drain(parts, &table, (number, socket), &mut receiver, &mut opener);
+    })? {}
     Ok(())
 }
 

@@ -109,12 +109,31 @@ impl Sockets {
         self.spares.remove(numbers);
     }
 
+    /// Lets [`Sockets::wait_each`] end once the other end of `stop` is closed.
+    pub fn stop_by(&self, stop: &impl AsFd) -> io::Result<()> {
+        Ok(self.poll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?)
+    }
+
+    /// Waits until there is something to read and takes it like [`Sockets::each_ready`]; false once it is to stop.
+    pub fn wait_each(&self, take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
+        match self.take_ready(EpollTimeout::NONE, take) {
+            Err(Errno::EINTR) => Ok(true),
+            waited => Ok(waited?),
+        }
+    }
+
     /// Calls `take` with the number of each socket that has something to read, and the socket; at most 64 at a time.
-    pub fn each_ready(&self, mut take: impl FnMut(u16, &UdpSocket)) {
+    pub fn each_ready(&self, take: impl FnMut(u16, &UdpSocket)) {
+        // Nothing to read is what an error means as well.
+        let _ = self.take_ready(EpollTimeout::ZERO, take);
+    }
+
+    fn take_ready(&self, timeout: EpollTimeout, mut take: impl FnMut(u16, &UdpSocket)) -> nix::Result<bool> {
         let mut events = [EpollEvent::empty(); 64];
-        let count = self.poll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = self.poll.wait(&mut events, timeout)?;
         for event in events.iter().take(count) {
             match event.data() {
+                STOP => return Ok(false),
                 V4 => self.v4.iter().for_each(|socket| take(MAIN, socket)),
                 V6 => self.v6.iter().for_each(|socket| take(MAIN, socket)),
                 spare => {
@@ -125,6 +144,7 @@ impl Sockets {
                 }
             }
         }
+        Ok(true)
     }
 
     /// The local port for IPv4, if the machine has IPv4.
@@ -174,9 +194,10 @@ impl AsFd for Sockets {
     }
 }
 
-/// What the main sockets are called in events; spare ones by their number.
+/// What the main sockets and the signal to stop are called in events; spare ones by their number.
 const V4: u64 = 1 << 32;
 const V6: u64 = 1 << 33;
+const STOP: u64 = 1 << 34;
 
 fn watching(v4: &Option<Socket>, v6: &Option<Socket>) -> io::Result<Epoll> {
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
