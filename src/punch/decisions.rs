@@ -4,22 +4,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::agent::{Agent, Session};
-use super::candidates::reachable;
-use super::remote::{Remote, within};
+use super::remote::Remote;
 use super::search::Due;
-use super::together::{Between, Step};
 use super::watch::{Verdict, Watch};
 use super::{Families, Output};
 use crate::wire::Path;
-use crate::wire::control::Punch;
 
 /// Probes and answers that wait to be polled; more are dropped, as a network would.
 pub(super) const MAX_OUTPUTS: usize = 320;
 /// A direct path replaces another only if its round trip is shorter by more than both of these.
 const FASTER_BY: Duration = Duration::from_millis(5);
 const FASTER_BY_PERCENT: u32 = 20;
-/// Something that was carried this recently is a reason for a heavy attempt.
-const WANTED: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// A packet from an unknown endpoint: the peer moved, or its NAT shows us another side of it. One by another path
@@ -176,43 +171,6 @@ impl Agent {
         let direct = self.chosen().filter(|path| path.is_direct());
         let remote = direct.and_then(|path| self.remote(path));
         remote.is_some_and(|remote| remote.working() && remote.rtt.is_some())
-    }
-
-    /// What an attempt to punch together is made of.
-    pub(super) fn between(&self) -> Between {
-        Between { ours: self.nats.0, theirs: self.nats.1, rtt: self.rtt() }
-    }
-
-    /// Whether a peer may make us send there.
-    pub(super) fn may_aim_at(&self, punch: Punch) -> bool {
-        punch.endpoint.is_ipv4() && reachable(Path::Direct(punch.endpoint), self.paths.overlay())
-    }
-
-    pub(super) fn run_together(&mut self, now: Instant) {
-        if self.settled() {
-            let release = self.together.stop().then_some(Step::Release);
-            return self.carry_out(release);
-        }
-        let wanted = within(self.carried, now, WANTED);
-        let mut steps = Vec::new();
-        self.together.handle_timeout(now, &self.between(), wanted, &mut steps);
-        steps.into_iter().for_each(|step| self.carry_out(Some(step)));
-    }
-
-    pub(super) fn carry_out(&mut self, step: Option<Step>) {
-        let via = self.paths.working_relay().or(self.chosen());
-        match (step, via) {
-            (Some(Step::Prepare { sockets, heavy }), _) => self.push(Output::Prepare { sockets, heavy }),
-            (Some(Step::Offer(punch)), Some(via)) => self.push(Output::Offer { via, punch }),
-            (Some(Step::Accept(punch)), Some(via)) => self.push(Output::Accept { via, punch }),
-            (Some(Step::Shot { via, id }), _) => self.push(Output::Probe { via, id }),
-            (Some(Step::Opener { socket, to, hops }), _) => self.push(Output::Opener { socket, to, hops }),
-            (Some(Step::Release), _) => {
-                self.paths.forget_failed_spares();
-                self.push(Output::Release);
-            }
-            (Some(Step::Offer(_) | Step::Accept(_)), None) | (None, _) => {}
-        }
     }
 
     pub(super) fn probe(&mut self, now: Instant, via: Path) {

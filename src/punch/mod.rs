@@ -24,8 +24,10 @@
 //!    while that side sends its own.
 
 mod agent;
+mod arrivals;
 mod candidates;
 mod decisions;
+mod facts;
 mod hush;
 mod mtu;
 mod paths;

@@ -16,6 +16,10 @@
 //! the ordinary way. An attempt costs a gateway what its tactic says, at most 1,430 entries; a heavy one is made only
 //! while there is something to carry, and never sooner than such entries live.
 
+mod agent;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -412,6 +416,3 @@ impl Fire {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
