@@ -281,7 +281,7 @@ pub struct Tried {
     pub kind: String,
     /// The peer's endpoint, or the relay's with our allocation.
     pub endpoint: String,
-    /// `chosen`, `proven`, `failed`, `silent` or `untried`.
+    /// `chosen`, `standby`, `proven`, `failed`, `silent` or `untried`.
     pub state: String,
     /// Probes since the last answer.
     pub tries: u32,

@@ -13,6 +13,7 @@ use super::paths::Paths;
 use super::probes::Probes;
 use super::remote::{PathReport, Remote};
 use super::search::Search;
+use super::standby::Standby;
 use super::together::Together;
 use super::watch::Watch;
 use super::{Output, Tactic};
@@ -23,6 +24,7 @@ pub struct Agent {
     pub(super) paths: Paths,
     pub(super) probes: Probes,
     pub(super) search: Search,
+    pub(super) standby: Standby,
     pub(super) session: Option<Session>,
     pub(super) introduce: bool,
     pub(super) mtu: Discovery,
@@ -56,6 +58,7 @@ impl Agent {
             paths: Paths::new(overlay),
             probes: Probes::new(id_seed),
             search: Search::closed(),
+            standby: Standby::default(),
             session: None,
             introduce: false,
             mtu: Discovery::new(),
@@ -87,6 +90,7 @@ impl Agent {
         }
         self.run_watch(now);
         self.run_search(now);
+        self.run_standby(now);
         self.run_together(now);
         self.run_mtu(now);
     }
@@ -97,7 +101,8 @@ impl Agent {
         let search = self.search.deadline().map(|due| (due, "path search"));
         let together = self.together.deadline().map(|due| (due, "punching together"));
         let mtu = self.mtu.deadline().map(|due| (due, "MTU search"));
-        [search, together, mtu].into_iter().flatten().chain([watch]).min()
+        let standby = self.standby.deadline().map(|due| (due, "paths kept warm"));
+        [search, standby, together, mtu].into_iter().flatten().chain([watch]).min()
     }
 
     /// The next thing to do; none when all is done.
@@ -158,7 +163,7 @@ impl Agent {
 
     /// What was tried and what came of it: told candidates by rank, then paths seen.
     pub fn report(&self) -> Vec<PathReport> {
-        self.paths.report(self.chosen())
+        self.paths.report(self.chosen(), &self.standby_paths())
     }
 
     #[cfg(test)]

@@ -29,6 +29,7 @@ impl Agent {
         let (Some(session), Some(remote)) = (&mut self.session, self.paths.get_mut(via)) else {
             return;
         };
+        let is_known = remote.rtt.is_some();
         remote.answered(now, rtt, observed);
         if session.chosen == via {
             let has_recovered = session.watch.is_failed();
@@ -37,8 +38,8 @@ impl Agent {
             if has_recovered {
                 self.reopen(now);
             }
-        } else if self.better(now, via) {
-            self.choose(now, via);
+        } else {
+            self.weigh(now, via, is_known);
         }
     }
 
@@ -59,6 +60,7 @@ impl Agent {
     pub fn replied(&mut self, now: Now) {
         if let Some(session) = &mut self.session {
             session.watch.replied(now.monotonic);
+            self.standby.used(now.monotonic);
         }
     }
 
@@ -70,6 +72,7 @@ impl Agent {
         self.mtu.used();
         if let Some(session) = &mut self.session {
             session.watch.sent(now.monotonic);
+            self.standby.used(now.monotonic);
         }
     }
 }

@@ -1,12 +1,11 @@
 //! What the path agent makes of what it is told: which path to use, check and probe.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::agent::{Agent, Session};
 use super::remote::Remote;
 use super::search::Due;
-use super::watch::{Verdict, Watch};
+use super::watch::{Beside, Verdict, Watch};
 use super::{Families, Output};
 use crate::wire::Path;
 
@@ -29,27 +28,49 @@ impl Agent {
             self.check(now);
         } else if chosen != via && session.watch.suspect(now, rtt) {
             self.probe(now, chosen);
+            self.ask_standby(now);
         }
     }
 
     /// What is due of the watch over the chosen path.
     pub(super) fn run_watch(&mut self, now: Instant) {
-        let (rtt, beside) = (self.rtt(), self.is_alive_beside());
+        let (rtt, beside) = (self.rtt(), self.beside(now));
         let Some(session) = &mut self.session else { return };
         let chosen = session.chosen;
         match session.watch.handle_timeout(now, rtt, beside) {
             Verdict::Nothing => {}
             Verdict::Probe => self.probe(now, chosen),
+            Verdict::Suspect => {
+                self.probe(now, chosen);
+                self.ask_standby(now);
+            }
             Verdict::Doubt => self.doubt(now, chosen),
-            Verdict::Failed => self.fail(now),
+            Verdict::Failed => {
+                self.push(Output::Doubt);
+                self.fail(now);
+            }
         }
     }
 
-    /// Whether another path was found alive since the check of the chosen one began.
-    fn is_alive_beside(&self) -> bool {
+    /// What was found alive beside the chosen path since its check began.
+    fn beside(&self, now: Instant) -> Beside {
         let session = self.session.as_ref();
-        let beside = session.and_then(|session| Some((session.chosen, session.watch.since()?)));
-        beside.is_some_and(|(chosen, since)| self.paths.is_alive_beside(chosen, since))
+        let check = session.and_then(|session| Some((session.chosen, session.watch.since()?)));
+        check.map_or(Beside::Nothing, |(chosen, since)| self.paths.beside(now, chosen, since))
+    }
+
+    /// Another path than the chosen one answered: takes it if it is better, or if the chosen one is about to fail. In a
+    /// round and at the first answer the faster one wins at once.
+    pub(super) fn weigh(&mut self, now: Instant, path: Path, is_known: bool) {
+        let is_calm = is_known && path.is_direct() && self.settled() && !self.search.is_shooting();
+        let is_better = self.better(now, path);
+        let has_lasted = self.has_lasted(path, is_better);
+        let beside = self.beside(now);
+        if is_better && (!is_calm || has_lasted) {
+            self.choose(now, path);
+        } else if path.is_direct() && self.session.as_ref().is_some_and(|s| s.watch.is_overdue(beside)) {
+            self.fail(now);
+        }
     }
 
     /// The chosen path did not answer in time: it is asked again, and so is what could take its place.
@@ -88,6 +109,7 @@ impl Agent {
     pub(super) fn choose(&mut self, now: Instant, path: Path) {
         self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now, self.leads) });
         self.mtu.choose(now, path);
+        self.paths.compare_anew();
         if !self.remote(path).is_some_and(|remote| remote.fresh(now)) {
             self.check(now);
         }
@@ -122,27 +144,39 @@ impl Agent {
     }
 
     /// Leaves the chosen path for another without a check, if there is another: it is not the path's fault, so that the
-    /// next answer by it brings it back.
-    pub(super) fn fall_back(&mut self, now: Instant) {
-        let Some(chosen) = self.chosen() else { return };
-        if let Some(path) = self.paths.fallback(now, chosen, Some(now)) {
+    /// next answer by it brings it back. Whether there was one.
+    fn fall_back(&mut self, now: Instant, refuge: Option<Path>) -> bool {
+        let Some(chosen) = self.chosen() else { return false };
+        let path = refuge.or_else(|| self.paths.fallback(now, chosen, Some(now)));
+        if let Some(path) = path {
             if let Some(remote) = self.paths.get_mut(chosen) {
                 remote.forget_proof();
             }
             self.choose(now, path);
             self.reopen(now);
         }
+        path.is_some()
+    }
+
+    /// Nothing can be sent by the chosen path: whatever is warm takes over, or else the first that answers.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let refuge = self.refuge(now, |_| true);
+        let has_failed = self.chosen().and_then(|chosen| self.remote(chosen)).is_some_and(|remote| remote.failed);
+        if !self.fall_back(now, refuge) && !has_failed {
+            self.fail(now);
+        }
+    }
+
+    /// The peer is at the end of the chosen path no longer, and spoke by this one.
+    pub(super) fn withdraw(&mut self, now: Instant, via: Path) {
+        let refuge = self.refuge(now, |remote| remote.is_told() && !via.is_direct());
+        self.fall_back(now, refuge);
     }
 
     /// Leaves a direct path of a family of which addresses are gone.
     pub(super) fn leave(&mut self, now: Instant, lost: Families) {
-        let is_lost = match self.chosen() {
-            Some(Path::Direct(SocketAddr::V6(_))) => lost.v6,
-            Some(Path::Direct(SocketAddr::V4(_)) | Path::Spare { .. }) => lost.v4,
-            Some(Path::Relayed(_) | Path::Friend { .. }) | None => false,
-        };
-        if is_lost {
-            self.fall_back(now);
+        if self.chosen().is_some_and(|chosen| lost.has(chosen)) {
+            self.give_up(now);
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::candidates::admit;
 use super::search::Search;
+use super::standby::Standby;
 use super::{Agent, Families, Output};
 use crate::identity::NodeId;
 use crate::wire::{Candidate, Nat, Now, Path};
@@ -67,9 +68,14 @@ impl Agent {
     /// The networks around us changed: every direct path is in doubt, and all are probed now. Where addresses of a
     /// family are gone (`lost`), a direct path of that family gives way at once.
     pub fn network_changed(&mut self, now: Now, lost: Families) {
-        self.paths.doubt_direct(self.chosen());
+        let former = self.chosen();
+        self.paths.doubt_direct(|path| Some(path) != former && lost.has(path));
         if self.session.is_some() {
             self.leave(now.monotonic, lost);
+        }
+        let kept = self.chosen();
+        self.paths.doubt_direct(|path| Some(path) != kept);
+        if self.session.is_some() {
             self.check(now.monotonic);
             self.search.restart(now.monotonic);
             self.reopen(now.monotonic);
@@ -83,15 +89,16 @@ impl Agent {
         let is_withdrawn = std::mem::take(&mut self.withdrawn);
         let is_elsewhere = self.chosen().is_some_and(|chosen| chosen.is_direct() && chosen != via);
         if is_withdrawn && is_elsewhere {
-            self.fall_back(now.monotonic);
+            self.withdraw(now.monotonic, via);
         }
     }
 
     /// The kernel refuses to send by this path: there is no route, or a rule forbids it.
     pub fn refused(&mut self, now: Now, via: Path) {
         if self.chosen() == Some(via) {
-            self.fall_back(now.monotonic);
+            self.give_up(now.monotonic);
             self.check(now.monotonic);
+            self.ask_standby(now.monotonic);
         }
     }
 
@@ -113,6 +120,7 @@ impl Agent {
     pub fn session_lost(&mut self, _now: Now) {
         self.session = None;
         self.search = Search::closed();
+        self.standby = Standby::default();
         self.probes.clear();
         self.paths.doubt_all();
         self.introduce = false;

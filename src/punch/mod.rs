@@ -17,9 +17,12 @@
 //!    that was probed proves it; the first proven direct path is promoted.
 //! 3. The chosen path is *checked* every 20 s, and as soon as data sent over it met silence. Only
 //!    a failed check demotes, never a lost packet; it starts a new round.
-//! 4. Where NATs need more than that (they map by destination, or early datagrams spoil a mapping), both
+//! 4. While there is traffic, up to two more direct paths are kept *warm*: what they need to stay open, and no more. On
+//!    evidence against the chosen path they are asked together with it, and the first that answers when it does not takes
+//!    its place: see `standby`.
+//! 5. Where NATs need more than that (they map by destination, or early datagrams spoil a mapping), both
 //!    sides agree inside the tunnel on fresh sockets, ports and moments: see `together` and [`Tactic`].
-//! 5. Without a direct path, rounds repeat for ever with growing pauses. The peer is asked to
+//! 6. Without a direct path, rounds repeat for ever with growing pauses. The peer is asked to
 //!    join each ([`Output::Introduce`]), because a NAT in front of either side lets probes in only
 //!    while that side sends its own.
 
@@ -34,6 +37,7 @@ mod paths;
 mod probes;
 mod remote;
 mod search;
+mod standby;
 mod tactic;
 mod together;
 mod watch;
@@ -58,6 +62,17 @@ pub struct Families {
     pub v4: bool,
     /// An IPv6 socket and a global address.
     pub v6: bool,
+}
+
+impl Families {
+    /// Whether a direct path is of one of these.
+    pub(crate) fn has(self, path: Path) -> bool {
+        match path {
+            Path::Direct(SocketAddr::V6(_)) => self.v6,
+            Path::Direct(SocketAddr::V4(_)) | Path::Spare { .. } => self.v4,
+            Path::Relayed(_) | Path::Friend { .. } => false,
+        }
+    }
 }
 
 /// What the node is to do for an [`Agent`].

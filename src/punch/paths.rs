@@ -9,6 +9,7 @@ use ipnet::Ipv6Net;
 use super::Families;
 use super::candidates::reachable;
 use super::remote::{Origin, PathReport, Remote, within};
+use super::watch::Beside;
 use crate::identity::NodeId;
 use crate::wire::{Candidate, Path};
 
@@ -53,6 +54,10 @@ impl Paths {
 
     pub(super) fn get_mut(&mut self, path: Path) -> Option<&mut Remote> {
         self.remotes.get_mut(&path)
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
+        self.remotes.values_mut()
     }
 
     /// Takes what we can send from; returns whether that makes a path sendable that was not.
@@ -116,20 +121,17 @@ impl Paths {
         self.trim(Some(path));
     }
 
-    /// Forgets what was proven of all direct paths but one: our end of them has changed.
-    pub(super) fn doubt_direct(&mut self, kept: Option<Path>) {
-        let others = |path: &Path| path.is_direct() && Some(*path) != kept;
+    /// Forgets what was proven of these direct paths: our end of them has changed.
+    pub(super) fn doubt_direct(&mut self, which: impl Fn(Path) -> bool) {
         let remotes = self.remotes.iter_mut();
-        for (_, remote) in remotes.filter(|(path, _)| others(path)) {
+        for (_, remote) in remotes.filter(|(path, _)| path.is_direct() && which(**path)) {
             remote.forget_proof();
         }
     }
 
     /// Forgets what was proven of all paths.
     pub(super) fn doubt_all(&mut self) {
-        for remote in self.remotes.values_mut() {
-            remote.forget_proof();
-        }
+        self.all_mut().for_each(Remote::forget_proof);
     }
 
     /// Whether a path by this spare socket works.
@@ -187,19 +189,28 @@ impl Paths {
         self.ranked(usable).into_iter().min_by_key(rank)
     }
 
-    /// What could take the place of the chosen path: relayed ones, and direct ones that have worked.
+    /// What could take the place of the chosen path: those kept warm, relayed ones, and direct ones that have worked.
     pub(super) fn substitutes(&self, chosen: Path) -> Vec<Path> {
         let could = |path: Path, remote: &Remote| path != chosen && (!path.is_direct() || remote.working());
+        let standby = self.standby(chosen);
         let mut paths = self.ranked(could);
-        paths.sort_by_key(|path| path.is_direct());
+        paths.sort_by_key(|path| (!standby.contains(path), path.is_direct()));
         paths.truncate(MAX_SUBSTITUTES);
         paths
     }
 
-    /// Whether a path other than this one was found alive since then.
-    pub(super) fn is_alive_beside(&self, chosen: Path, since: Instant) -> bool {
-        let alive = |path: Path, remote: &Remote| path != chosen && remote.is_alive(since);
-        !self.ranked(alive).is_empty()
+    /// The best of the paths other than this one that were found alive since then.
+    pub(super) fn beside(&self, now: Instant, chosen: Path, since: Instant) -> Beside {
+        let alive = self.ranked(|path, remote| path != chosen && remote.is_alive(since));
+        let is_answering = |path: &Path| {
+            let remote = self.get(*path).filter(|remote| path.is_direct() && !remote.held(now));
+            remote.is_some_and(|remote| remote.answered.is_some_and(|at| at >= since))
+        };
+        match alive.iter().any(is_answering) {
+            true => Beside::Direct,
+            false if alive.is_empty() => Beside::Nothing,
+            false => Beside::Any,
+        }
     }
 
     /// Where a handshake goes when no path is known to work: relayed first, then direct by rank. Where a relay is there,
@@ -225,14 +236,15 @@ impl Paths {
         self.ranked(relayed).first().copied()
     }
 
-    pub(super) fn report(&self, chosen: Option<Path>) -> Vec<PathReport> {
-        let line = |(path, remote): (&Path, &Remote)| remote.report(*path, chosen);
+    pub(super) fn report(&self, chosen: Option<Path>, standby: &[Path]) -> Vec<PathReport> {
+        let line = |(path, remote): (&Path, &Remote)| remote.report(*path, chosen, standby);
         let mut lines: Vec<PathReport> = self.remotes.iter().map(line).collect();
         lines.sort_by_key(|line| line.origin);
         lines
     }
 
-    fn ranked(&self, wanted: impl Fn(Path, &Remote) -> bool) -> Vec<Path> {
+    /// The sendable ones of these, best rank first.
+    pub(super) fn ranked(&self, wanted: impl Fn(Path, &Remote) -> bool) -> Vec<Path> {
         let all = self.remotes.iter();
         let mut found: Vec<(Origin, Path)> = all
             .filter(|(path, remote)| self.sendable(**path) && wanted(**path, remote))

@@ -30,6 +30,8 @@ pub enum PathState {
     Untried,
     /// Probed, and never answered.
     Silent,
+    /// Proven, and first to take the place of the chosen path.
+    Standby,
     /// Proven: it answered a probe, or carried the session.
     Proven,
     /// Proven once, then failed a check.
@@ -63,6 +65,8 @@ pub(super) struct Remote {
     pub(super) answered: Option<Instant>,
     pub(super) heard: Option<Instant>,
     pub(super) probed: Option<Instant>,
+    /// Answers in a row that were clearly faster than the chosen path.
+    pub(super) ahead: u32,
     proven: bool,
     observed: Option<Path>,
     tries: u32,
@@ -79,6 +83,7 @@ impl Remote {
             answered: None,
             heard: None,
             probed: None,
+            ahead: 0,
             proven: false,
             observed: None,
             tries: 0,
@@ -164,10 +169,11 @@ impl Remote {
         self.held_until = None;
     }
 
-    pub(super) fn report(&self, path: Path, chosen: Option<Path>) -> PathReport {
+    pub(super) fn report(&self, path: Path, chosen: Option<Path>, standby: &[Path]) -> PathReport {
         let state = match (self.proven, self.tries) {
             _ if Some(path) == chosen => PathState::Chosen,
             _ if self.failed => PathState::Failed,
+            (true, _) if standby.contains(&path) => PathState::Standby,
             (true, _) => PathState::Proven,
             (false, 0) => PathState::Untried,
             (false, _) => PathState::Silent,

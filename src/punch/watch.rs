@@ -23,6 +23,8 @@ const LONGEST_FAILED: Duration = Duration::from_secs(2);
 pub(super) const TRIES: u32 = 3;
 /// Probes of a check while another path is alive and this one is quite dead.
 const TRIES_BESIDE: u32 = 2;
+/// The same where a direct path is alive, and replies usually come: another direct path is as good.
+const TRIES_BESIDE_DIRECT: u32 = 1;
 /// The wait for each of them: twice the round trip, within these bounds.
 const SHORTEST_WAIT: Duration = Duration::from_millis(150);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -43,10 +45,22 @@ pub(super) enum Verdict {
     Nothing,
     /// Probe the path.
     Probe,
+    /// Probe it, and what could take its place: replies were expected, and nothing came.
+    Suspect,
     /// Probe it again: the last probe was not answered in time.
     Doubt,
     /// It does not work.
     Failed,
+}
+
+/// What was found alive beside the chosen path since the check began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    /// Some path.
+    Any,
+    /// A direct path that answers.
+    Direct,
 }
 
 pub(super) struct Watch {
@@ -146,6 +160,11 @@ impl Watch {
         self.check.as_ref().is_some_and(|check| check.tries > 1)
     }
 
+    /// Whether so many probes of a check were lost that what was just found alive may take over.
+    pub(super) fn is_overdue(&self, beside: Beside) -> bool {
+        self.check.as_ref().is_some_and(|check| check.tries > self.patience(check, beside))
+    }
+
     /// Whether the first probe of a check may still be answered in time.
     pub(super) fn is_asking(&self) -> bool {
         self.check.as_ref().is_some_and(|check| check.tries == 1)
@@ -161,16 +180,15 @@ impl Watch {
         silence.into_iter().chain(hush).fold((self.keepalive, "keepalive"), Ord::min)
     }
 
-    /// `beside`: another path was found alive since the check began.
-    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: Option<Duration>, beside: bool) -> Verdict {
+    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: Option<Duration>, beside: Beside) -> Verdict {
         if now < self.deadline(rtt).0 {
             return Verdict::Nothing;
         }
         match &self.check {
             None => {
-                let is_hush = self.hush.take(now);
-                self.begin(now, rtt, self.keepalive > now && !is_hush);
-                Verdict::Probe
+                let (is_hush, is_keepalive) = (self.hush.take(now), self.keepalive <= now);
+                self.begin(now, rtt, !is_keepalive && !is_hush);
+                if is_hush || (!is_keepalive && self.needless == 0) { Verdict::Suspect } else { Verdict::Probe }
             }
             Some(check) if check.tries >= self.patience(check, beside) => Verdict::Failed,
             Some(Check { tries, started, by_silence, .. }) => {
@@ -181,9 +199,14 @@ impl Watch {
         }
     }
 
-    fn patience(&self, check: &Check, beside: bool) -> u32 {
+    fn patience(&self, check: &Check, beside: Beside) -> u32 {
         let is_heard = self.heard.is_some_and(|heard| heard > check.started);
-        if beside && !is_heard { TRIES_BESIDE } else { TRIES }
+        match beside {
+            _ if is_heard => TRIES,
+            Beside::Nothing => TRIES,
+            Beside::Direct if check.by_silence && self.needless == 0 => TRIES_BESIDE_DIRECT,
+            Beside::Direct | Beside::Any => TRIES_BESIDE,
+        }
     }
 
     fn begin(&mut self, now: Instant, rtt: Option<Duration>, by_silence: bool) -> bool {

@@ -39,6 +39,7 @@ fn state(state: PathState) -> &'static str {
     match state {
         PathState::Untried => "untried",
         PathState::Silent => "silent",
+        PathState::Standby => "standby",
         PathState::Proven => "proven",
         PathState::Failed => "failed",
         PathState::Chosen => "chosen",

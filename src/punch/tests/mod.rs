@@ -1,4 +1,5 @@
 mod bounds;
 pub(super) mod pair;
 mod rules;
+mod standby;
 mod stories;
