@@ -25,4 +25,5 @@ mod roaming;
 mod silence;
 mod soak;
 mod speed;
+mod standby;
 mod wireguard;

@@ -5,7 +5,7 @@
 
 mod fault;
 mod idle;
-mod ping;
+pub mod ping;
 mod stream;
 
 use std::time::{Duration, Instant};

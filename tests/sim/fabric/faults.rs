@@ -29,6 +29,11 @@ impl Fabric {
         }
     }
 
+    /// Lets nothing of IPv4, or of IPv6, pass between two hosts; the rest of the network sees both.
+    pub fn bar(&mut self, one: HostId, other: HostId, is_v4: bool) {
+        self.barred.extend([(one, other, is_v4), (other, one, is_v4)]);
+    }
+
     /// The gateway of a zone starts anew: what it knew is lost; with another outside address if that is wanted, and then
     /// connections through it die.
     pub fn reboot(&mut self, zone: ZoneId, is_renumbered: bool) {
@@ -47,6 +52,7 @@ impl Fabric {
     /// Every link works again, and well.
     pub fn heal(&mut self) {
         self.parted.clear();
+        self.barred.clear();
         for host in &mut self.hosts {
             host.is_cut = false;
             host.interfaces.iter_mut().for_each(|interface| interface.link = Link::GOOD);

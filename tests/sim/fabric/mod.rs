@@ -144,13 +144,15 @@ pub struct Fabric {
     zones: Vec<Zone>,
     hosts: Vec<Host>,
     parted: BTreeSet<(HostId, HostId)>,
+    /// Between whom nothing passes of IPv4, or of IPv6.
+    barred: BTreeSet<(HostId, HostId, bool)>,
 }
 
 impl Fabric {
     /// The internet, with nobody on it.
     pub fn new() -> Fabric {
         let internet = Zone { gateway: None, v4: [45, 83, 0], v6: Some(0), last: 0 };
-        Fabric { zones: vec![internet], hosts: Vec::new(), parted: BTreeSet::new() }
+        Fabric { zones: vec![internet], hosts: Vec::new(), parted: BTreeSet::new(), barred: BTreeSet::new() }
     }
 
     /// Adds a zone behind a gateway.

@@ -146,7 +146,8 @@ impl Fabric {
         let Transit { sender, zone, size, from, to, .. } = *transit;
         let mut trip = Trip { now, at: now, size, from, to, rng };
         let (host, link) = self.descend(&mut trip, zone)?;
-        if self.hosts[host].is_cut || self.parted.contains(&(sender, host)) {
+        let is_barred = self.barred.contains(&(sender, host, to.is_ipv4()));
+        if self.hosts[host].is_cut || self.parted.contains(&(sender, host)) || is_barred {
             return None;
         }
         trip.cross(link)?;

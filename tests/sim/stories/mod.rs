@@ -6,6 +6,7 @@ mod lane;
 mod lies;
 mod matrix;
 mod networks;
+mod standby;
 mod strict;
 
 use std::time::Duration;
