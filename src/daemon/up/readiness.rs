@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::daemon::memory;
 use crate::node::Event;
 
 /// A server that neither answers nor refuses holds nobody up for longer.
@@ -24,4 +25,5 @@ pub async fn announce(ready: watch::Sender<bool>, line: String) {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&line)]) {
         tracing::warn!(%error, "the supervisor could not be told that this node is ready");
     }
+    memory::forget_the_start();
 }
