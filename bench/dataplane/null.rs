@@ -3,6 +3,7 @@
 //!
 //! Usage: `null_tunnel INTERFACE ADDRESS PORT PEER`, where PEER is the endpoint of the other end. Anybody may send to it.
 
+use std::error::Error;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,17 +19,19 @@ const FRONT: usize = 16;
 const AROUND: usize = 32;
 const MAIN: u16 = 0;
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, address, port, peer] = arguments.as_slice() else { panic!("usage: INTERFACE ADDRESS PORT PEER") };
-    let address: Ipv6Addr = address.parse().expect("an IPv6 address");
-    let peer: SocketAddr = peer.parse().expect("an endpoint");
-    let device = Arc::new(tun::open(name, address, 64, 1420).expect("a TUN device"));
-    let sockets = Arc::new(Sockets::bind(port.parse().expect("a port"), Arc::default()).expect("a UDP port"));
+    let [name, address, port, peer] = arguments.as_slice() else {
+        return Err("usage: null_tunnel INTERFACE ADDRESS PORT PEER".into());
+    };
+    let (address, peer): (Ipv6Addr, SocketAddr) = (address.parse()?, peer.parse()?);
+    let device = tun::open(name, address, 64, 1420)?;
+    let sockets = Sockets::bind(port.parse()?, Arc::default())?;
     thread::scope(|scope| {
         scope.spawn(|| outbound(&device, &sockets, peer));
         scope.spawn(|| inbound(&device, &sockets));
     });
+    Ok(())
 }
 
 fn wait(source: &impl AsFd) {
@@ -76,7 +79,7 @@ fn outbound(device: &Device, sockets: &Sockets, to: SocketAddr) {
         wait(device);
         while let Ok((offload, packet)) = device.read(&mut buffer) {
             let Ok(mut segments) = split(&offload, &mut buffer[packet]) else { continue };
-            while let Some(segment) = segments.next() {
+            while let Some(segment) = segments.next_segment() {
                 batch.add(segment, sockets, to);
             }
         }

@@ -50,7 +50,7 @@ impl Sender<'_> {
             Err(reason) => return self.parts.drops.count(reason),
         };
         let mut known: Option<Way<'_>> = None;
-        while let Some(segment) = segments.next() {
+        while let Some(segment) = segments.next_segment() {
             if known.is_none() {
                 table.clamp_outbound(segment);
             }

@@ -320,8 +320,8 @@ impl Plan {
         let is_spoilt = |nat: Nat| nat.poisonable == Some(true);
         let is_heavy = between.tactic().is_heavy();
         match (is_spoilt(between.ours), is_spoilt(between.theirs)) {
-            (false, true) if is_heavy && attempt % 2 == 0 => Plan::TheyFirst,
-            (true, false) if is_heavy && attempt % 2 == 0 => Plan::WeFirst,
+            (false, true) if is_heavy && attempt.is_multiple_of(2) => Plan::TheyFirst,
+            (true, false) if is_heavy && attempt.is_multiple_of(2) => Plan::WeFirst,
             (true, true) => Plan::Openers,
             (false, true) if between.ours.is_symmetric() => Plan::Openers,
             (false, true) => Plan::TheyFirst,

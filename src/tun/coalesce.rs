@@ -121,13 +121,13 @@ impl Coalescer {
     }
 
     fn shape(&self, packet: &[u8]) -> Option<Shape> {
-        let shape = match packet.get(NEXT_HEADER)? {
-            &TCP if self.takes.tcp => {
+        let shape = match *packet.get(NEXT_HEADER)? {
+            TCP if self.takes.tcp => {
                 let len = usize::from(packet.get(DATA_OFFSET)? >> 4) * 4;
                 let plain = packet.get(FLAGS)? & !PUSH == ACK && len >= TCP_HEADER;
                 plain.then_some(Shape { transport: Transport::Tcp, headers: HEADER_LEN + len })
             }
-            &UDP if self.takes.udp => Some(Shape { transport: Transport::Udp, headers: HEADER_LEN + UDP_HEADER }),
+            UDP if self.takes.udp => Some(Shape { transport: Transport::Udp, headers: HEADER_LEN + UDP_HEADER }),
             _ => None,
         };
         shape.filter(|shape| packet.len() > shape.headers)

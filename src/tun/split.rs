@@ -75,7 +75,7 @@ pub fn split<'a>(offload: &Offload, packet: &'a mut [u8]) -> Result<Segments<'a>
 
 impl Segments<'_> {
     /// The next packet.
-    pub fn next(&mut self) -> Option<&mut [u8]> {
+    pub fn next_segment(&mut self) -> Option<&mut [u8]> {
         if self.at >= self.packet.len() {
             return None;
         }

@@ -57,7 +57,7 @@ pub fn has_valid_checksum(packet: &[u8]) -> bool {
 pub fn split_all(offload: &Offload, packet: &mut [u8]) -> Vec<Vec<u8>> {
     let mut segments = super::split(offload, packet).unwrap();
     let mut all = Vec::new();
-    while let Some(segment) = segments.next() {
+    while let Some(segment) = segments.next_segment() {
         all.push(segment.to_vec());
     }
     all
