@@ -3,6 +3,8 @@
 //! Sums are kept unfolded, in the byte order of this machine: a sum of 16-bit words comes out the same in either order,
 //! but for its own bytes (section 2, B).
 
+use crate::wire::packet::{ADDRESSES, HEADER_LEN};
+
 /// The sum of the 16-bit words of `bytes`; a last odd byte counts as if a zero followed.
 pub fn sum(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -44,6 +46,12 @@ fn sum_of_few(bytes: &[u8]) -> u64 {
 /// What a number in network order adds to a sum.
 pub fn number(value: u32) -> u64 {
     u64::from(u32::from_ne_bytes(value.to_be_bytes()))
+}
+
+/// The sum over the pseudo header of a transport (RFC 8200, section 8.1), from an IPv6 header, the number of the protocol
+/// and the length of its header and payload.
+pub fn pseudo(packet: &[u8], protocol: u8, len: u16) -> u64 {
+    sum(packet.get(ADDRESSES..HEADER_LEN).unwrap_or_default()) + number(protocol.into()) + number(len.into())
 }
 
 /// The two bytes of a sum as they stand in a packet, before they are inverted.

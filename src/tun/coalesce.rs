@@ -8,9 +8,11 @@
 //! kernel takes the whole's for granted. All else goes through as it came.
 
 use super::Offloads;
-use super::checksum::{fold, number, sum};
+use super::checksum::{fold, pseudo, sum};
 use super::offload::{Offload, Transport};
-use crate::wire::packet::HEADER_LEN;
+use crate::wire::packet::{HEADER_LEN, NEXT_HEADER, PAYLOAD_LEN};
+use crate::wire::put;
+use crate::wire::transport::{tcp, udp};
 use std::io::IoSlice;
 use std::ops::Range;
 
@@ -21,21 +23,14 @@ const MAX_LEN: usize = 65_535;
 /// Flows that are looked at to find the one of a packet, the latest first.
 const SEARCHED: usize = 16;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const UDP_HEADER: usize = 8;
-const TCP_HEADER: usize = 20;
-const ACK: u8 = 0x10;
-const PUSH: u8 = 0x08;
 /// Where things are in an IPv6 packet without extension headers.
-const NEXT_HEADER: usize = 6;
 const PORTS: Range<usize> = HEADER_LEN..HEADER_LEN + 4;
-const SEQUENCE: usize = HEADER_LEN + 4;
-const DATA_OFFSET: usize = HEADER_LEN + 12;
-const FLAGS: usize = HEADER_LEN + 13;
-const TCP_CHECKSUM: usize = HEADER_LEN + 16;
-const UDP_LEN: usize = HEADER_LEN + 4;
-const UDP_CHECKSUM: usize = HEADER_LEN + 6;
+const SEQUENCE: usize = HEADER_LEN + tcp::SEQUENCE;
+const DATA_OFFSET: usize = HEADER_LEN + tcp::DATA_OFFSET;
+const FLAGS: usize = HEADER_LEN + tcp::FLAGS;
+const TCP_CHECKSUM: usize = HEADER_LEN + tcp::CHECKSUM;
+const UDP_LEN: usize = HEADER_LEN + udp::LEN;
+const UDP_CHECKSUM: usize = HEADER_LEN + udp::CHECKSUM;
 /// The longest headers of what is joined.
 const MAX_HEADERS: usize = HEADER_LEN + 60;
 
@@ -108,7 +103,8 @@ impl Coalescer {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
@@ -122,12 +118,14 @@ impl Coalescer {
 
     fn shape(&self, packet: &[u8]) -> Option<Shape> {
         let shape = match *packet.get(NEXT_HEADER)? {
-            TCP if self.takes.tcp => {
+            tcp::NUMBER if self.takes.tcp => {
                 let len = usize::from(packet.get(DATA_OFFSET)? >> 4) * 4;
-                let plain = packet.get(FLAGS)? & !PUSH == ACK && len >= TCP_HEADER;
+                let plain = packet.get(FLAGS)? & !tcp::PUSH == tcp::ACK && len >= tcp::HEADER_LEN;
                 plain.then_some(Shape { transport: Transport::Tcp, headers: HEADER_LEN + len })
             }
-            UDP if self.takes.udp => Some(Shape { transport: Transport::Udp, headers: HEADER_LEN + UDP_HEADER }),
+            udp::NUMBER if self.takes.udp => {
+                Some(Shape { transport: Transport::Udp, headers: HEADER_LEN + udp::HEADER_LEN })
+            }
             _ => None,
         };
         shape.filter(|shape| packet.len() > shape.headers)
@@ -212,13 +210,13 @@ impl Run {
     /// Makes the first packet's headers those of the whole; the kernel finishes the checksum.
     fn stamp(&self, shape: Shape, headers: &mut [u8]) {
         let len = (shape.headers - HEADER_LEN + self.payload) as u16;
-        put(headers, 4, len.to_be_bytes());
-        let protocol = if shape.transport == Transport::Tcp { TCP } else { UDP };
+        put(headers, PAYLOAD_LEN, len.to_be_bytes());
+        let protocol = if shape.transport == Transport::Tcp { tcp::NUMBER } else { udp::NUMBER };
         let pseudo = pseudo(headers, protocol, len);
         match shape.transport {
             Transport::Tcp => {
-                let push = if self.push { PUSH } else { 0 };
-                put(headers, FLAGS, [ACK | push]);
+                let push = if self.push { tcp::PUSH } else { 0 };
+                put(headers, FLAGS, [tcp::ACK | push]);
                 put(headers, TCP_CHECKSUM, fold(pseudo));
             }
             Transport::Udp => {
@@ -232,8 +230,8 @@ impl Run {
 impl Shape {
     fn offload(self, size: usize) -> Offload {
         let offset = match self.transport {
-            Transport::Tcp => TCP_CHECKSUM - HEADER_LEN,
-            Transport::Udp => UDP_CHECKSUM - HEADER_LEN,
+            Transport::Tcp => tcp::CHECKSUM,
+            Transport::Udp => udp::CHECKSUM,
         };
         Offload { checksum: Some((HEADER_LEN as u16, offset as u16)), segments: Some((self.transport, size as u16)) }
     }
@@ -244,7 +242,7 @@ impl Shape {
     }
 
     fn pushes(self, packet: &[u8]) -> bool {
-        self.transport == Transport::Tcp && packet.get(FLAGS).is_some_and(|flags| flags & PUSH != 0)
+        self.transport == Transport::Tcp && packet.get(FLAGS).is_some_and(|flags| flags & tcp::PUSH != 0)
     }
 
     /// Whether two packets differ in nothing but lengths, sequence number, PSH and checksum.
@@ -287,21 +285,10 @@ fn is_sound(packet: &[u8]) -> bool {
     let protocol = packet.get(NEXT_HEADER).copied().unwrap_or(0);
     let transport = packet.get(HEADER_LEN..).unwrap_or_default();
     // A UDP length of its own, or no checksum, is for the kernel to judge.
-    let is_odd = protocol == UDP
+    let is_odd = protocol == udp::NUMBER
         && (packet.get(UDP_LEN..UDP_LEN + 2) != Some(&(transport.len() as u16).to_be_bytes())
             || packet.get(UDP_CHECKSUM..UDP_CHECKSUM + 2) == Some(&[0, 0]));
     !is_odd && fold(pseudo(packet, protocol, transport.len() as u16) + sum(transport)) == [0xff, 0xff]
-}
-
-/// The sum over the pseudo header (RFC 8200, section 8.1).
-fn pseudo(packet: &[u8], protocol: u8, len: u16) -> u64 {
-    sum(packet.get(8..HEADER_LEN).unwrap_or_default()) + number(protocol.into()) + number(len.into())
-}
-
-fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
-    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *place = value;
-    }
 }
 
 #[cfg(test)]

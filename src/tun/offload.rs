@@ -50,6 +50,9 @@ impl Offload {
 
     /// The header of a packet for the kernel, whose headers together have `header_len` bytes.
     pub fn encode(&self, header_len: u16) -> [u8; LEN] {
+        if *self == Offload::default() {
+            return [0; LEN];
+        }
         let (kind, size) = match self.segments {
             None => (NONE, 0),
             Some((Transport::Tcp, size)) => (TCP_V6, size),
@@ -64,7 +67,7 @@ impl Offload {
                 *place = value.to_ne_bytes();
             }
         }
-        if *self == Offload::default() { [0; LEN] } else { bytes }
+        bytes
     }
 }
 

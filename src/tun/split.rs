@@ -4,30 +4,14 @@
 //! time, each in place: the header of a segment is stamped right in front of its payload, over what was handed out before.
 //! So whoever takes a segment is done with it before it asks for the next.
 
-use super::checksum::{finish, number, sum};
+use super::checksum::{finish, number, pseudo, sum};
 use super::offload::{Offload, Transport};
-use crate::wire::Drop;
-use crate::wire::packet::HEADER_LEN;
+use crate::wire::packet::{HEADER_LEN, PAYLOAD_LEN};
+use crate::wire::transport::{tcp, udp};
+use crate::wire::{Drop, put};
 
 /// The longest headers, in bytes, that a packet of several segments may have: IPv6 with extensions, and the transport.
 const MAX_HEADERS: usize = 256;
-
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-const UDP_HEADER: usize = 8;
-/// Where things are in the TCP header.
-const SEQUENCE: usize = 4;
-const DATA_OFFSET: usize = 12;
-const FLAGS: usize = 13;
-const TCP_CHECKSUM: usize = 16;
-/// Where things are in the UDP header.
-const UDP_LEN: usize = 4;
-const UDP_CHECKSUM: usize = 6;
-
-const FIN: u8 = 0x01;
-const PUSH: u8 = 0x08;
-/// Congestion window reduced (RFC 3168, section 6.1.2): said once.
-const CWR: u8 = 0x80;
 
 /// The segments of one packet.
 pub struct Segments<'a> {
@@ -85,11 +69,9 @@ impl Segments<'_> {
         };
         let start = self.at - cut.headers_len;
         let end = self.packet.len().min(self.at + cut.size);
-        let is_first = start == 0;
         let is_last = end == self.packet.len();
-        let offset = self.at - cut.headers_len;
         let segment = self.packet.get_mut(start..end)?;
-        cut.stamp(segment, offset, is_first, is_last)?;
+        cut.stamp(segment, start, is_last)?;
         self.at = end;
         Some(segment)
     }
@@ -99,10 +81,10 @@ impl Cut {
     fn new(transport: Transport, size: usize, start: usize, packet: &[u8]) -> Option<Cut> {
         let header = packet.get(start..)?;
         let transport_len = match transport {
-            Transport::Tcp => usize::from(header.get(DATA_OFFSET)? >> 4) * 4,
-            Transport::Udp => UDP_HEADER,
+            Transport::Tcp => usize::from(header.get(tcp::DATA_OFFSET)? >> 4) * 4,
+            Transport::Udp => udp::HEADER_LEN,
         };
-        let least = if transport == Transport::Tcp { TCP_CHECKSUM + 4 } else { UDP_HEADER };
+        let least = if transport == Transport::Tcp { tcp::HEADER_LEN } else { udp::HEADER_LEN };
         let headers_len = start + transport_len;
         if start < HEADER_LEN || transport_len < least || size == 0 || headers_len > MAX_HEADERS {
             return None;
@@ -110,7 +92,9 @@ impl Cut {
         let mut headers = [0; MAX_HEADERS];
         headers.get_mut(..headers_len)?.copy_from_slice(packet.get(..headers_len)?);
         let (sequence, flags) = match transport {
-            Transport::Tcp => (u32::from_be_bytes(*header.get(SEQUENCE..)?.first_chunk()?), *header.get(FLAGS)?),
+            Transport::Tcp => {
+                (u32::from_be_bytes(*header.get(tcp::SEQUENCE..)?.first_chunk()?), *header.get(tcp::FLAGS)?)
+            }
             Transport::Udp => (0, 0),
         };
         let mut cut = Cut { transport, headers, headers_len, start, size, sum: 0, sequence, flags };
@@ -123,46 +107,47 @@ impl Cut {
         let header = self.headers.get_mut(self.start..self.headers_len)?;
         let protocol = match self.transport {
             Transport::Tcp => {
-                header.get_mut(SEQUENCE..SEQUENCE + 4)?.fill(0);
-                header.get_mut(TCP_CHECKSUM..TCP_CHECKSUM + 2)?.fill(0);
-                *header.get_mut(FLAGS)? = 0;
-                TCP
+                put(header, tcp::SEQUENCE, [0; 4])?;
+                put(header, tcp::CHECKSUM, [0; 2])?;
+                put(header, tcp::FLAGS, [0])?;
+                tcp::NUMBER
             }
             Transport::Udp => {
-                header.get_mut(UDP_LEN..UDP_HEADER)?.fill(0);
-                UDP
+                put(header, udp::LEN, [0; 2])?;
+                put(header, udp::CHECKSUM, [0; 2])?;
+                udp::NUMBER
             }
         };
-        self.sum = sum(header) + sum(self.headers.get(8..HEADER_LEN)?) + number(protocol);
+        self.sum = sum(header) + pseudo(&self.headers, protocol, 0);
         Some(())
     }
 
     /// Writes the headers of the segment whose payload starts `offset` bytes behind that of the first.
-    fn stamp(&self, segment: &mut [u8], offset: usize, is_first: bool, is_last: bool) -> Option<()> {
+    fn stamp(&self, segment: &mut [u8], offset: usize, is_last: bool) -> Option<()> {
         let (headers, payload) = segment.split_at_mut_checked(self.headers_len)?;
         headers.copy_from_slice(self.headers.get(..self.headers_len)?);
         let len = (self.headers_len - self.start + payload.len()) as u16;
         let total = (self.headers_len - HEADER_LEN + payload.len()) as u16;
-        put(headers, 4, total.to_be_bytes())?;
+        put(headers, PAYLOAD_LEN, total.to_be_bytes())?;
         let header = headers.get_mut(self.start..)?;
         let sum = self.sum + number(len.into()) + sum(payload);
         match self.transport {
-            Transport::Tcp => self.stamp_tcp(header, sum, offset, is_first, is_last),
+            Transport::Tcp => self.stamp_tcp(header, sum, offset, is_last),
             Transport::Udp => {
-                put(header, UDP_LEN, len.to_be_bytes())?;
-                put(header, UDP_CHECKSUM, not_zero(finish(sum + number(len.into()))))
+                put(header, udp::LEN, len.to_be_bytes())?;
+                put(header, udp::CHECKSUM, not_zero(finish(sum + number(len.into()))))
             }
         }
     }
 
-    fn stamp_tcp(&self, header: &mut [u8], sum: u64, offset: usize, is_first: bool, is_last: bool) -> Option<()> {
+    fn stamp_tcp(&self, header: &mut [u8], sum: u64, offset: usize, is_last: bool) -> Option<()> {
         let sequence = self.sequence.wrapping_add(offset as u32);
-        let only_last = if is_last { 0 } else { FIN | PUSH };
-        let only_first = if is_first { 0 } else { CWR };
+        let only_last = if is_last { 0 } else { tcp::FIN | tcp::PUSH };
+        let only_first = if offset == 0 { 0 } else { tcp::CWR };
         let flags = self.flags & !(only_last | only_first);
-        put(header, SEQUENCE, sequence.to_be_bytes())?;
-        put(header, FLAGS, [flags])?;
-        put(header, TCP_CHECKSUM, finish(sum + number(sequence) + number(flags.into())))
+        put(header, tcp::SEQUENCE, sequence.to_be_bytes())?;
+        put(header, tcp::FLAGS, [flags])?;
+        put(header, tcp::CHECKSUM, finish(sum + number(sequence) + number(flags.into())))
     }
 }
 
@@ -170,18 +155,13 @@ impl Cut {
 fn complete(packet: &mut [u8], start: usize, offset: usize) -> Option<()> {
     let covered = packet.get_mut(start..)?;
     let checksum = finish(sum(covered));
-    let is_udp = offset == UDP_CHECKSUM;
+    let is_udp = offset == udp::CHECKSUM;
     put(covered, offset, if is_udp { not_zero(checksum) } else { checksum })
 }
 
 /// Zero would say that there is no checksum (RFC 768; never so over IPv6, RFC 8200, section 8.1).
 fn not_zero(checksum: [u8; 2]) -> [u8; 2] {
     if checksum == [0, 0] { [0xff, 0xff] } else { checksum }
-}
-
-fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) -> Option<()> {
-    *bytes.get_mut(at..)?.first_chunk_mut()? = value;
-    Some(())
 }
 
 #[cfg(test)]

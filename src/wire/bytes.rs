@@ -1,10 +1,16 @@
-//! Reading big-endian fields off the front of a slice without ever reaching past its end.
+//! Reading big-endian fields off the front of a slice, and writing some, without ever reaching past its end.
 
 /// Takes the first `N` bytes off the front; `None` leaves the input as it was.
 pub(super) fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = input.split_first_chunk::<N>()?;
     *input = rest;
     Some(*head)
+}
+
+/// Writes over the bytes from `at` on; `None`, and nothing is written, where they do not all exist.
+pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) -> Option<()> {
+    *bytes.get_mut(at..)?.first_chunk_mut()? = value;
+    Some(())
 }
 
 /// Takes a byte.

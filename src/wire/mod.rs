@@ -23,10 +23,12 @@ pub mod relay;
 pub mod rendezvous;
 pub mod stun;
 pub mod too_big;
+pub mod transport;
 
 mod bytes;
 mod credential;
 
+pub(crate) use bytes::put;
 pub use clock::Now;
 pub use credential::RelayCredential;
 pub use datagram::{Datagram, classify};

@@ -3,19 +3,17 @@
 //! In: a packet and the MTU of its path, both ways alike. Out: the same packet; in a SYN the announced size is lowered
 //! to what fits, and the checksum follows (RFC 1624). Nothing else is touched.
 
-use super::packet::HEADER_LEN;
+use super::bytes::put;
+use super::packet::{HEADER_LEN, NEXT_HEADER};
+use super::transport::tcp;
 
 /// IPv6 and TCP headers without options, as the announced size leaves them out (RFC 6691).
 const HEADERS: u16 = 60;
-const TCP: u8 = 6;
-const TCP_HEADER_LEN: usize = 20;
-const SYN: u8 = 0x02;
 /// Where things are in a packet.
-const NEXT_HEADER: usize = 6;
-const DATA_OFFSET: usize = HEADER_LEN + 12;
-const FLAGS: usize = HEADER_LEN + 13;
-const CHECKSUM: usize = HEADER_LEN + 16;
-const OPTIONS: usize = HEADER_LEN + TCP_HEADER_LEN;
+const DATA_OFFSET: usize = HEADER_LEN + tcp::DATA_OFFSET;
+const FLAGS: usize = HEADER_LEN + tcp::FLAGS;
+const CHECKSUM: usize = HEADER_LEN + tcp::CHECKSUM;
+const OPTIONS: usize = HEADER_LEN + tcp::HEADER_LEN;
 /// Options of TCP.
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
@@ -24,7 +22,7 @@ const MSS_LEN: u8 = 4;
 
 /// Whether a packet opens a TCP connection: the only ones that [`clamp`] may change.
 pub fn is_syn(packet: &[u8]) -> bool {
-    packet.get(NEXT_HEADER) == Some(&TCP) && packet.get(FLAGS).is_some_and(|flags| flags & SYN != 0)
+    packet.get(NEXT_HEADER) == Some(&tcp::NUMBER) && packet.get(FLAGS).is_some_and(|flags| flags & tcp::SYN != 0)
 }
 
 /// Lowers the segment size that a SYN announces to what a path of this MTU carries; whether it was larger.
@@ -32,11 +30,11 @@ pub fn clamp(packet: &mut [u8], mtu: u16) -> bool {
     let limit = mtu.saturating_sub(HEADERS);
     let Some(at) = announced(packet) else { return false };
     let Some(old) = read(packet, at).filter(|old| *old > limit) else { return false };
-    write(packet, at, limit);
+    put(packet, at, limit.to_be_bytes());
     let odd = (at - HEADER_LEN) % 2 == 1;
     let (old, new) = if odd { (old.swap_bytes(), limit.swap_bytes()) } else { (old, limit) };
     if let Some(sum) = read(packet, CHECKSUM) {
-        write(packet, CHECKSUM, updated(sum, old, new));
+        put(packet, CHECKSUM, updated(sum, old, new).to_be_bytes());
     }
     true
 }
@@ -62,12 +60,6 @@ fn announced(packet: &[u8]) -> Option<usize> {
 
 fn read(packet: &[u8], at: usize) -> Option<u16> {
     packet.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
-}
-
-fn write(packet: &mut [u8], at: usize, value: u16) {
-    if let Some(bytes) = packet.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *bytes = value.to_be_bytes();
-    }
 }
 
 /// The checksum after a word of what it covers changed: equation 3 of RFC 1624.
@@ -163,7 +155,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic_and_never_loop(mut bytes: Vec<u8>, mtu: u16, shape: bool) {
             if shape && bytes.len() > DATA_OFFSET + 1 {
-                (bytes[NEXT_HEADER], bytes[FLAGS], bytes[DATA_OFFSET]) = (TCP, SYN, 0xf0);
+                (bytes[NEXT_HEADER], bytes[FLAGS], bytes[DATA_OFFSET]) = (tcp::NUMBER, tcp::SYN, 0xf0);
             }
             clamp(&mut bytes, mtu);
         }

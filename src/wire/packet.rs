@@ -8,6 +8,12 @@ use super::drops::Drop;
 
 /// The length in bytes of an IPv6 header.
 pub const HEADER_LEN: usize = 40;
+/// Where the length of the payload stands in an IPv6 header, in bytes (RFC 8200, section 3).
+pub const PAYLOAD_LEN: usize = 4;
+/// Where the next header is named.
+pub const NEXT_HEADER: usize = 6;
+/// Where the two addresses start.
+pub const ADDRESSES: usize = 8;
 /// The next header of control packets between nodes: "experimentation and testing" (RFC 3692).
 pub const CONTROL: u8 = 253;
 

@@ -19,9 +19,10 @@ fn whole(flow: &Flow, sequence: u32, payload: &[u8]) -> Vec<u8> {
 fn flags_that_are_said_once_are_said_once() {
     let flow = flow(Transport::Tcp, 0);
     let mut packet = whole(&flow, 0, &[7; 250]);
-    packet[40 + FLAGS] = 0x10 | FIN | PUSH | CWR;
-    let flags: Vec<_> = split_all(&flow.offload(100), &mut packet).iter().map(|packet| packet[40 + FLAGS]).collect();
-    assert_eq!(flags, [0x10 | CWR, 0x10, 0x10 | FIN | PUSH]);
+    packet[40 + tcp::FLAGS] = 0x10 | tcp::FIN | tcp::PUSH | tcp::CWR;
+    let flags: Vec<_> =
+        split_all(&flow.offload(100), &mut packet).iter().map(|packet| packet[40 + tcp::FLAGS]).collect();
+    assert_eq!(flags, [0x10 | tcp::CWR, 0x10, 0x10 | tcp::FIN | tcp::PUSH]);
 }
 
 #[test]
