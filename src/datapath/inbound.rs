@@ -50,7 +50,7 @@ fn drain(
         // nothing.
         let Ok(more) = receiver.receive(socket) else { break };
         for received in receiver.received() {
-            for datagram in received.bytes.chunks_mut(received.size) {
+            for datagram in received.bytes.chunks(received.size) {
                 opener.take(parts, table, (number, received.from), received.ecn, datagram);
             }
         }

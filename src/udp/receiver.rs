@@ -134,13 +134,14 @@ mod tests {
         while all.len() < wanted {
             let mut wait = [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)];
             assert!(poll(&mut wait, PollTimeout::from(10_000_u16)).unwrap() > 0, "{} of {wanted} came", all.len());
-            sockets.each_ready(|_, socket| {
+            let waited = sockets.wait_each(|_, socket| {
                 let _ = receiver.receive(socket);
                 for received in receiver.received() {
                     messages += 1;
                     all.extend(received.bytes.chunks(received.size).map(|datagram| (datagram.to_vec(), received.ecn)));
                 }
             });
+            assert!(waited.unwrap());
         }
         (all, messages)
     }

@@ -114,23 +114,14 @@ impl Sockets {
         Ok(self.poll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?)
     }
 
-    /// Waits until there is something to read and takes it like [`Sockets::each_ready`]; false once it is to stop.
-    pub fn wait_each(&self, take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
-        match self.take_ready(EpollTimeout::NONE, take) {
-            Err(Errno::EINTR) => Ok(true),
-            waited => Ok(waited?),
-        }
-    }
-
-    /// Calls `take` with the number of each socket that has something to read, and the socket; at most 64 at a time.
-    pub fn each_ready(&self, take: impl FnMut(u16, &UdpSocket)) {
-        // Nothing to read is what an error means as well.
-        let _ = self.take_ready(EpollTimeout::ZERO, take);
-    }
-
-    fn take_ready(&self, timeout: EpollTimeout, mut take: impl FnMut(u16, &UdpSocket)) -> nix::Result<bool> {
+    /// Waits until there is something to read, and calls `take` with the number of each socket that has it, and the
+    /// socket; at most 64 at a time. False once it is to stop.
+    pub fn wait_each(&self, mut take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
         let mut events = [EpollEvent::empty(); 64];
-        let count = self.poll.wait(&mut events, timeout)?;
+        let count = match self.poll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => 0,
+            waited => waited?,
+        };
         for event in events.iter().take(count) {
             match event.data() {
                 STOP => return Ok(false),
@@ -334,7 +325,7 @@ mod tests {
         let mut wait = [PollFd::new(a.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut wait, PollTimeout::from(10_000u16)), Ok(1));
         let mut got = Vec::new();
-        a.each_ready(|number, socket| got.push((number, socket.recv_from(&mut [0; 64]).unwrap().0)));
+        assert!(a.wait_each(|number, socket| got.push((number, socket.recv_from(&mut [0; 64]).unwrap().0))).unwrap());
         assert_eq!(got, [(first, 4)]);
         a.close_spares(&[first]);
         a.send_to(first, home, b"closed");
