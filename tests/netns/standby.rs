@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::lab::{Gateway, Lab, Nat, Node, Options, Rendezvous, befriend, until};
+use crate::lab::{Nat, Options, TwoHomes, until};
 use crate::roaming::ping::Ping;
 
 /// How long gateways keep an unused flow, in seconds: what is not kept warm is gone when it is needed.
@@ -14,78 +14,57 @@ const TALK: Duration = Duration::from_secs(32);
 /// The longest outage in seconds, on a machine that does other things as well.
 const LIMIT: f64 = 2.0;
 
-struct Scene {
-    a: Node,
-    b: Node,
-    gateway: Gateway,
-    _rendezvous: Rendezvous,
-    lab: Lab,
+/// The family by which a reaches b directly; none by a relay.
+fn is_v4(homes: &TwoHomes) -> Option<bool> {
+    let peer = homes.a.peer(&homes.b);
+    let endpoint = peer["endpoint"].as_str().filter(|_| peer["path"] == "direct")?;
+    Some(!endpoint.starts_with('['))
 }
 
-impl Scene {
-    fn connected() -> Scene {
-        let mut lab = Lab::new();
-        let server = lab.public_host("rv");
-        let options = Options { ipv6: true, lifetime: Some(LIFETIME), ..Options::nat(Nat::PortRestricted) };
-        let gateways = ["a", "b"].map(|name| lab.gateway(name, &lab.internet(), &options));
-        let hosts = [("a", &gateways[0]), ("b", &gateways[1])].map(|(name, gateway)| lab.host(name, &gateway.lan));
-        let rendezvous = lab.rendezvous(&server);
-        let (a, b) = (lab.node(&hosts[0], "a", Some(&rendezvous)), lab.node(&hosts[1], "b", Some(&rendezvous)));
-        befriend(&a, &b);
-        a.ctl(&["wait", "--for", "direct:b", "--timeout", "10s"]);
-        b.ctl(&["wait", "--for", "direct:a", "--timeout", "10s"]);
-        let [gateway, _] = gateways;
-        Scene { a, b, gateway, _rendezvous: rendezvous, lab }
-    }
-
-    /// The family by which a reaches b directly; none by a relay.
-    fn is_v4(&self) -> Option<bool> {
-        let peer = self.a.peer(&self.b);
-        let endpoint = peer["endpoint"].as_str().filter(|_| peer["path"] == "direct")?;
-        Some(!endpoint.starts_with('['))
-    }
-
-    fn standby(&self) -> Option<Value> {
-        let why = self.a.ctl(&["why", "b"]);
-        let paths = why["paths"].as_array()?.clone();
-        paths.into_iter().find(|path| path["state"] == "standby")
-    }
+fn standby(homes: &TwoHomes) -> Option<Value> {
+    let why = homes.a.ctl(&["why", "b"]);
+    let paths = why["paths"].as_array()?.clone();
+    paths.into_iter().find(|path| path["state"] == "standby")
 }
 
 /// What a ping sees when the family in use is lost in this way.
-fn endure(name: &str, lose: impl FnOnce(&Scene, bool)) {
-    let scene = Scene::connected();
-    let ping = Ping::start(&scene.a, &scene.b, &scene.lab.path("ping"));
+fn endure(name: &str, lose: impl FnOnce(&TwoHomes, bool)) {
+    let homes = TwoHomes::connected_behind(&Options {
+        ipv6: true,
+        lifetime: Some(LIFETIME),
+        ..Options::nat(Nat::PortRestricted)
+    });
+    let ping = Ping::start(&homes.a, &homes.b, &homes.lab.path("ping"));
     until("the ping runs", Duration::from_secs(5), || ping.replies() >= 10);
     std::thread::sleep(TALK);
-    let standby = scene.standby().expect("a path is kept warm");
+    let standby = standby(&homes).expect("a path is kept warm");
     assert!(standby["rtt_ms"].is_number(), "{standby}");
-    let is_v4 = scene.is_v4().expect("the path is direct");
-    assert_eq!(standby["endpoint"].as_str().map(|endpoint| endpoint.starts_with('[')), Some(is_v4), "{standby}");
+    let family_is_v4 = is_v4(&homes).expect("the path is direct");
+    assert_eq!(standby["endpoint"].as_str().map(|endpoint| endpoint.starts_with('[')), Some(family_is_v4), "{standby}");
 
     let struck = SystemTime::now();
-    lose(&scene, is_v4);
+    lose(&homes, family_is_v4);
 
     until("the ping is answered again", Duration::from_secs(20), || ping.is_answered_after(struck));
     let outage = ping.outage(struck, false);
-    println!("{name}: IPv{} was lost, ping silent {outage:.2} s", if is_v4 { 4 } else { 6 });
+    println!("{name}: IPv{} was lost, ping silent {outage:.2} s", if family_is_v4 { 4 } else { 6 });
     assert!(outage <= LIMIT, "{outage:.2} s");
-    until("the other family is used", Duration::from_secs(2), || scene.is_v4() == Some(!is_v4));
+    until("the other family is used", Duration::from_secs(2), || is_v4(&homes) == Some(!family_is_v4));
 }
 
 #[test]
 fn a_gateway_drops_the_family_in_use() {
-    endure("dropped on the way", |scene, is_v4| {
+    endure("dropped on the way", |homes, is_v4| {
         let family = if is_v4 { "ipv4" } else { "ipv6" };
         let rule = format!("nft add rule inet closed through meta nfproto {family} meta l4proto udp drop");
-        scene.gateway.host().run(&rule);
+        homes.lab.gateway_of("a").host().run(&rule);
     });
 }
 
 #[test]
 fn a_host_loses_its_address_of_the_family_in_use() {
-    endure("address removed", |scene, is_v4| {
+    endure("address removed", |homes, is_v4| {
         let family = if is_v4 { "-4" } else { "-6" };
-        scene.a.host.run(&format!("ip {family} addr flush dev eth0 scope global"));
+        homes.a.host.run(&format!("ip {family} addr flush dev eth0 scope global"));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Lab, Nat, Node, Rendezvous, befriend, until};
+use super::{Lab, Nat, Node, Options, Rendezvous, befriend, until};
 
 /// Two homes behind NATs, a public rendezvous, and a node in each home; the nodes trust each other.
 pub struct TwoHomes {
@@ -19,23 +19,28 @@ pub struct TwoHomes {
 impl TwoHomes {
     /// Both nodes are stopped.
     pub fn new(nat_a: Nat, nat_b: Nat) -> TwoHomes {
-        let mut homes = TwoHomes::running(nat_a, nat_b);
+        let mut homes = TwoHomes::running(&Options::nat(nat_a), &Options::nat(nat_b));
         assert!(homes.a.stop() && homes.b.stop(), "a node stops cleanly on SIGTERM");
         homes
     }
 
     /// Both nodes run and are connected directly.
     pub fn connected() -> TwoHomes {
-        let homes = TwoHomes::running(Nat::PortRestricted, Nat::PortRestricted);
+        TwoHomes::connected_behind(&Options::nat(Nat::PortRestricted))
+    }
+
+    /// The same, behind two gateways like this.
+    pub fn connected_behind(gateway: &Options) -> TwoHomes {
+        let homes = TwoHomes::running(gateway, gateway);
         homes.a.ctl(&["wait", "--for", "direct:b", "--timeout", "10s"]);
         homes.b.ctl(&["wait", "--for", "direct:a", "--timeout", "10s"]);
         homes
     }
 
-    fn running(nat_a: Nat, nat_b: Nat) -> TwoHomes {
+    fn running(gateway_a: &Options, gateway_b: &Options) -> TwoHomes {
         let mut lab = Lab::new();
         let server = lab.public_host("rv");
-        let (home_a, home_b) = (lab.home("a", nat_a), lab.home("b", nat_b));
+        let (home_a, home_b) = (lab.home_behind("a", gateway_a), lab.home_behind("b", gateway_b));
         let rendezvous = lab.rendezvous(&server);
         let (a, b) = (lab.node(&home_a, "a", Some(&rendezvous)), lab.node(&home_b, "b", Some(&rendezvous)));
         befriend(&a, &b);

@@ -173,7 +173,12 @@ impl Lab {
     /// A home: a gateway with the given NAT and one host, 192.168.1.2, behind it.
     /// All homes use the same private addresses, as homes do.
     pub fn home(&mut self, name: &str, nat: Nat) -> Host {
-        let gateway = self.gateway(name, &self.internet(), &Options::nat(nat));
+        self.home_behind(name, &Options::nat(nat))
+    }
+
+    /// A home whose gateway is like this.
+    pub fn home_behind(&mut self, name: &str, gateway: &Options) -> Host {
+        let gateway = self.gateway(name, &self.internet(), gateway);
         self.host(name, &gateway.lan)
     }
 

@@ -11,7 +11,8 @@ use super::{Host, Lab, Process, ctl_command, json, output, program, until};
 
 /// A rendezvous server under test.
 pub struct Rendezvous {
-    host: Host,
+    /// Where it runs.
+    pub host: Host,
     more: Vec<String>,
     /// Its state folder.
     pub state: PathBuf,

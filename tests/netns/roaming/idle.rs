@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, Nat, Node, Options, befriend, until};
+use crate::lab::{Nat, Node, Options, TwoHomes, until};
 
 /// How long the translators keep an unused flow.
 const LIFETIME: u32 = 30;
@@ -36,21 +36,13 @@ fn counted(node: &Node, name: &str) -> f64 {
 }
 
 fn idle(minutes: f64, once: f64) {
-    let mut lab = Lab::new();
-    let server = lab.public_host("rv");
     let options = Options { lifetime: Some(LIFETIME), ..Options::nat(Nat::PortRestricted) };
-    let gateways = ["a", "b"].map(|name| lab.gateway(name, &lab.internet(), &options));
-    let hosts = [("a", &gateways[0]), ("b", &gateways[1])].map(|(name, gateway)| lab.host(name, &gateway.lan));
-    let rendezvous = lab.rendezvous(&server);
-    let (a, b) = (lab.node(&hosts[0], "a", Some(&rendezvous)), lab.node(&hosts[1], "b", Some(&rendezvous)));
-    befriend(&a, &b);
-    a.ctl(&["wait", "--for", "direct:b", "--timeout", "10s"]);
-    b.ctl(&["wait", "--for", "direct:a", "--timeout", "10s"]);
+    let TwoHomes { rendezvous, a, b, lab } = TwoHomes::connected_behind(&options);
     // Measuring a new path (its size, whether another is faster) is no idle time.
     std::thread::sleep(SETTLING);
-    let wan = |nth: usize| gateways[nth].wan.clone().expect("IPv4");
-    count(&a, &wan(1), &server.ip);
-    count(&b, &wan(0), &server.ip);
+    let wan = |home: &str| lab.gateway_of(home).wan.clone().expect("IPv4");
+    count(&a, &wan("b"), &rendezvous.host.ip);
+    count(&b, &wan("a"), &rendezvous.host.ip);
 
     std::thread::sleep(Duration::from_secs_f64(minutes * 60.0));
 
