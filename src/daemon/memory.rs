@@ -5,6 +5,7 @@ use nix::libc;
 /// From this size on, in bytes, a block is the system's own and goes back when it is freed.
 #[cfg(target_env = "gnu")]
 const OWN_BLOCK: libc::c_int = 256 << 10;
+
 /// Sets the C library's allocator up for a process that lives long: by default it keeps the 19 MiB that deriving a node ID
 /// takes once, and up to eight heaps a core.
 pub fn keep_little() {
