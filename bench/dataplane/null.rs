@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pilot::tun::{self, Coalescer, Device, HEADROOM, split};
+use pilot::tun::{self, Coalescer, Device, HEADROOM, Queue, split};
 use pilot::udp::{MAX_BYTES, MAX_DATAGRAMS, Receiver, Run, Sockets};
 use pilot::wire::Ecn;
 
@@ -25,10 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: null_tunnel INTERFACE ADDRESS PORT PEER".into());
     };
     let (address, peer): (Ipv6Addr, SocketAddr) = (address.parse()?, peer.parse()?);
-    let device = tun::open(name, address, 64, 1420)?;
+    let device = tun::open(name, address, 64, 1420, 1)?;
     let sockets = Sockets::bind(port.parse()?, Arc::default())?;
     thread::scope(|scope| {
-        scope.spawn(|| outbound(&device, &sockets, peer));
+        device.queues().for_each(|queue| drop(scope.spawn(|| outbound(queue, &sockets, peer))));
         scope.spawn(|| inbound(&device, &sockets));
     });
     Ok(())
@@ -72,12 +72,12 @@ impl Batch {
     }
 }
 
-fn outbound(device: &Device, sockets: &Sockets, to: SocketAddr) {
+fn outbound(queue: &Queue, sockets: &Sockets, to: SocketAddr) {
     let mut buffer = vec![0; (64 << 10) + HEADROOM];
     let mut batch = Batch { bytes: vec![0; MAX_BYTES], used: 0, count: 0, size: 0, is_even: true };
     loop {
-        wait(device);
-        while let Ok((offload, packet)) = device.read(&mut buffer) {
+        wait(queue);
+        while let Ok((offload, packet)) = queue.read(&mut buffer) {
             let Ok(mut segments) = split(&offload, &mut buffer[packet]) else { continue };
             while let Some(segment) = segments.next_segment() {
                 batch.add(segment, sockets, to);

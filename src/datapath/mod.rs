@@ -1,4 +1,4 @@
-//! Carries packets: TUN → split → seal → UDP and UDP → open → join → TUN, on one plain thread each.
+//! Carries packets: TUN → split → seal → UDP and UDP → open → join → TUN, on plain threads of their own.
 //!
 //! In: packets of this machine's programs and datagrams of other nodes. Out: the same, sealed or opened as the
 //! peer table says. The table is read-only here and swapped by the slow path; whatever it cannot settle at once
@@ -6,6 +6,10 @@
 //! relay streams come in through an [`Injector`], on the thread of whoever reads them, and go out by [`Streams`]. A
 //! packet that the table calls too large for its path is answered by Packet Too Big. The threads take no decision,
 //! never wait for the slow path and allocate nothing for a packet that goes through.
+//!
+//! The device has several queues, and the kernel deals flows out among them. A thread serves its queues in turn, a quantum
+//! of each, so that nobody waits for what another flow has queued; what overflows is lost in the queue of the flow that
+//! did it. More processors get more threads with queues of their own, and the packets of a flow stay in order.
 //!
 //! Packets come from and go to the kernel many in one, and datagrams leave and arrive many by a system call: that is
 //! where the time goes (see `docs/performance.md`). Whatever waits to be joined waits at most until all that has arrived
@@ -31,6 +35,9 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// How many queues the TUN device should have: a flow that fills one delays those that share it, and no others.
+pub const QUEUES: usize = 8;
+
 /// What the threads work with; all of it is shared with the slow path.
 #[derive(Clone)]
 pub struct Parts {
@@ -55,15 +62,19 @@ pub struct Datapath {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What a thread does until the pipe is closed at its other end.
-type Run = fn(&Parts, &PipeReader) -> io::Result<()>;
-
 impl Datapath {
-    /// Starts both threads.
-    pub fn start(parts: Parts) -> io::Result<Datapath> {
+    /// Starts one thread for what comes in, and so many for what goes out, among which the queues of the device are
+    /// dealt out.
+    pub fn start(parts: Parts, senders: usize) -> io::Result<Datapath> {
         let (stopped, stop) = io::pipe()?;
         let mut datapath = Datapath { stop: Some(stop), threads: Vec::new() };
-        datapath.spawn("tun-to-udp", parts.clone(), stopped.try_clone()?, outbound::run)?;
+        let senders = senders.clamp(1, parts.device.queues().count());
+        for first in 0..senders {
+            datapath.spawn("tun-to-udp", parts.clone(), stopped.try_clone()?, move |parts, stopped| {
+                let queues: Vec<_> = parts.device.queues().skip(first).step_by(senders).collect();
+                outbound::run(parts, stopped, &queues)
+            })?;
+        }
         datapath.spawn("udp-to-tun", parts, stopped, inbound::run)?;
         Ok(datapath)
     }
@@ -73,7 +84,13 @@ impl Datapath {
         drop(self);
     }
 
-    fn spawn(&mut self, name: &str, parts: Parts, stopped: PipeReader, run: Run) -> io::Result<()> {
+    fn spawn(
+        &mut self,
+        name: &str,
+        parts: Parts,
+        stopped: PipeReader,
+        run: impl FnOnce(&Parts, &PipeReader) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         // Reserved, so that the thread can say its last word without waiting for room.
         let last_word = parts.slow.clone().try_reserve_owned();
         let last_word = last_word.map_err(io::Error::other)?;

@@ -1,9 +1,9 @@
 //! TUN → split → seal → UDP.
 
-use super::{Parts, Slow, batch::Batch, refusals::Refusals, wake};
+use super::{Parts, Slow, batch::Batch, refusals::Refusals, wake::Wake};
 use crate::{
     peer::{Outbound, PeerTable, Way},
-    tun::{HEADROOM, Offload, split},
+    tun::{HEADROOM, Offload, Queue, split},
     wire::{Ecn, packet::traffic_class},
 };
 use std::{
@@ -14,22 +14,22 @@ use std::{
 /// Room for the largest packet that the kernel hands over.
 const BUFFER: usize = (64 << 10) + HEADROOM;
 
-/// Packets read between two looks at the stop signal and the peer table.
+/// What a queue gives before the others have their turn, if they have something: so many bytes or packets.
+const QUANTUM: usize = 64 << 10;
 const READS: usize = 64;
 
-/// Carries packets until `stop` is closed; an error means that the device is gone.
-pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
+/// Carries the packets of these queues until `stop` is closed; an error means that the device is gone.
+pub fn run(parts: &Parts, stop: &PipeReader, queues: &[&Queue]) -> io::Result<()> {
+    let mut wake = Wake::new(stop)?;
+    for (number, queue) in queues.iter().enumerate() {
+        wake.add(*queue, number)?;
+    }
     let mut buffer = vec![0; BUFFER];
     let mut sender = Sender { parts, batch: Batch::new(), refusals: Refusals::new(Instant::now()) };
-    while wake::wait(stop, &*parts.device)? {
+    while let Some(ready) = wake.wait()? {
         let table = parts.table.load();
-        for _ in 0..READS {
-            let (offload, packet) = match parts.device.read(&mut buffer) {
-                Ok(read) => read,
-                Err(error) if passing(&error) => break,
-                Err(error) => return Err(error),
-            };
-            sender.take(&table, &offload, buffer.get_mut(packet).unwrap_or_default());
+        for queue in ready.filter_map(|number| queues.get(number)) {
+            sender.drain(&table, queue, &mut buffer)?;
         }
         sender.batch.send(parts, &mut sender.refusals);
     }
@@ -43,6 +43,24 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Takes what is in a queue, for one turn.
+    fn drain(&mut self, table: &PeerTable, queue: &Queue, buffer: &mut [u8]) -> io::Result<()> {
+        let mut taken = 0;
+        for _ in 0..READS {
+            let (offload, packet) = match queue.read(buffer) {
+                Ok(read) => read,
+                Err(error) if passing(&error) => break,
+                Err(error) => return Err(error),
+            };
+            taken += packet.len();
+            self.take(table, &offload, buffer.get_mut(packet).unwrap_or_default());
+            if taken >= QUANTUM {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends all segments of a packet; they differ in nothing that decides about their way.
     fn take(&mut self, table: &PeerTable, offload: &Offload, packet: &mut [u8]) {
         let mut segments = match split(offload, packet) {

@@ -54,14 +54,14 @@ impl Machine {
         let ours = overlay.prefix.ipv6(overlay.address);
         let (sender, slow) = mpsc::channel(QUEUE);
         let parts = namespace.enter(|| Parts {
-            device: Arc::new(tun::open("pilot0", ours, 64, 1420).unwrap()),
+            device: Arc::new(tun::open("pilot0", ours, 64, 1420, 3).unwrap()),
             sockets: Arc::new(Sockets::bind(0, drops.clone()).unwrap()),
             streams: Streams::new(Vec::new(), drops.clone()),
             table: Arc::new(ArcSwap::from_pointee(PeerTable::new(overlay, None, Vec::new()))),
             drops: drops.clone(),
             slow: sender,
         });
-        let datapath = Some(Datapath::start(parts.clone()).unwrap());
+        let datapath = Some(Datapath::start(parts.clone(), 2).unwrap());
         Machine { namespace, overlay, parts, slow, tunnel, mtu: 1420, datapath }
     }
 

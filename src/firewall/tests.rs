@@ -39,7 +39,7 @@ impl Lan {
         neighbour.run(&format!("ip address add {PEER}/128 dev lo"));
         neighbour.run(&format!("ip route add {OURS}/128 via 2001:db8::1"));
         let ours: Ipv6Addr = OURS.parse().unwrap();
-        let device = node.enter(|| tun::open("pilot0", ours, 64, 1280)).unwrap();
+        let device = node.enter(|| tun::open("pilot0", ours, 64, 1280, 1)).unwrap();
         let listener = node.enter(|| TcpListener::bind(at(OURS))).unwrap();
         Some(Lan { node, neighbour, _device: device, listener })
     }

@@ -71,7 +71,7 @@ mod tests {
         node.cable("2001:db8::1/64", &neighbour, "2001:db8::2/64");
         neighbour.run("ip route add fd50:494c:4f54::1/128 via 2001:db8::1");
         let ours: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
-        let _device = node.enter(|| tun::open("pilot0", ours, 64, 1280)).unwrap();
+        let _device = node.enter(|| tun::open("pilot0", ours, 64, 1280, 1)).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _listening = node.enter(|| {
             let _guard = runtime.enter();

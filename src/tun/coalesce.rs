@@ -9,6 +9,7 @@
 
 use super::Offloads;
 use super::checksum::{fold, pseudo, sum};
+use super::flow::{PORTS, tag};
 use super::offload::{Offload, Transport};
 use crate::wire::packet::{HEADER_LEN, NEXT_HEADER, PAYLOAD_LEN};
 use crate::wire::put;
@@ -24,7 +25,6 @@ const MAX_LEN: usize = 65_535;
 const SEARCHED: usize = 16;
 
 /// Where things are in an IPv6 packet without extension headers.
-const PORTS: Range<usize> = HEADER_LEN..HEADER_LEN + 4;
 const SEQUENCE: usize = HEADER_LEN + tcp::SEQUENCE;
 const DATA_OFFSET: usize = HEADER_LEN + tcp::DATA_OFFSET;
 const FLAGS: usize = HEADER_LEN + tcp::FLAGS;
@@ -269,15 +269,6 @@ impl Piece {
     fn range(&self) -> Range<usize> {
         self.start..self.start + self.len
     }
-}
-
-/// A number that is the same for packets of one flow and seldom for others.
-fn tag(packet: &[u8]) -> u64 {
-    let word =
-        |at: usize| packet.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word));
-    let ports = packet.get(PORTS).and_then(|ports| ports.first_chunk()).map_or(0, |ports| u32::from_ne_bytes(*ports));
-    let protocol = packet.get(NEXT_HEADER).copied().unwrap_or(0);
-    word(16) ^ word(32).rotate_left(17) ^ (u64::from(ports) << 13) ^ u64::from(protocol)
 }
 
 /// Whether the checksum of a TCP or UDP packet without extension headers is right.

@@ -80,3 +80,8 @@ pub enum TunError {
         source: io::Error,
     },
 }
+
+/// What a failed step is told as.
+pub fn step(step: &'static str, name: &str) -> impl FnOnce(io::Error) -> TunError {
+    move |source| TunError::Step { step, name: name.to_owned(), source }
+}

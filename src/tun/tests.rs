@@ -10,15 +10,15 @@ fn ours() -> Ipv6Addr {
 }
 
 fn open_in(namespace: &Namespace, name: &str) -> Result<Device, TunError> {
-    namespace.enter(|| open(name, ours(), 64, 1280))
+    namespace.enter(|| open(name, ours(), 64, 1280, 1))
 }
 
 #[test]
 fn names_and_mtu_are_checked_before_anything_is_made() {
     for name in ["", ".", "..", "a/b", "pilot 0", "sixteen-letters-", "tun%d"] {
-        assert!(matches!(open(name, ours(), 64, 1280), Err(TunError::BadName { .. })), "{name:?}");
+        assert!(matches!(open(name, ours(), 64, 1280, 1), Err(TunError::BadName { .. })), "{name:?}");
     }
-    assert!(matches!(open("pilot0", ours(), 64, 1279), Err(TunError::SmallMtu { mtu: 1279 })));
+    assert!(matches!(open("pilot0", ours(), 64, 1279, 1), Err(TunError::SmallMtu { mtu: 1279 })));
 }
 
 #[test]
@@ -45,14 +45,15 @@ fn kernel_tun_moves_packets_both_ways_and_never_blocks() {
         return;
     };
     let device = open_in(&namespace, "pilot0").unwrap();
+    let queue = device.queues().next().unwrap();
     let socket = namespace.enter(|| std::net::UdpSocket::bind((ours(), 7)).unwrap());
     let peer: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
     socket.send_to(b"hello", (peer, 7)).unwrap();
     let mut buffer = [0; 2048];
     let sent = loop {
-        let mut wait = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        let mut wait = [PollFd::new(queue.as_fd(), PollFlags::POLLIN)];
         assert!(poll(&mut wait, PollTimeout::from(10_000u16)).unwrap() > 0, "no packet came");
-        let (offload, range) = device.read(&mut buffer).unwrap();
+        let (offload, range) = queue.read(&mut buffer).unwrap();
         let packets = testing::split_all(&offload, &mut buffer[range]);
         if let Some(packet) = packets.into_iter().find(|packet| packet.ends_with(b"hello")) {
             break packet;
@@ -70,8 +71,8 @@ fn kernel_tun_moves_packets_both_ways_and_never_blocks() {
         socket.recv_from(&mut buffer).ok()
     });
     assert_eq!(received, Some((5, (peer, 7).into())));
-    while device.read(&mut buffer).is_ok() {}
-    assert_eq!(device.read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    while queue.read(&mut buffer).is_ok() {}
+    assert_eq!(queue.read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -106,10 +107,60 @@ fn kernel_tun_says_who_is_in_the_way() {
     let taken = open_in(&namespace, "pilot1").err().unwrap();
     assert!(matches!(&taken, TunError::NetworkTaken { other, .. } if other == "pilot0"), "{taken}");
     let other_network = "fd50:494c:4f54:7::1".parse().unwrap();
-    namespace.enter(|| open("pilot7", other_network, 64, 1280)).unwrap();
+    namespace.enter(|| open("pilot7", other_network, 64, 1280, 1)).unwrap();
     namespace.run("ip link add bridge9 type bridge");
-    let foreign = namespace.enter(|| open("bridge9", "fd00::1".parse().unwrap(), 64, 1280)).err().unwrap();
+    let foreign = namespace.enter(|| open("bridge9", "fd00::1".parse().unwrap(), 64, 1280, 1)).err().unwrap();
     assert!(matches!(foreign, TunError::NotTun { .. }), "{foreign}");
+}
+
+#[test]
+fn kernel_tun_with_several_queues_is_nobody_elses() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let open_with = |queues| namespace.enter(|| open("pilot0", ours(), 64, 1280, queues));
+    let first = open_with(4).unwrap();
+    assert_eq!(first.queues().count(), 4);
+    for queues in [1, 4] {
+        let second = open_with(queues).err().unwrap();
+        assert!(matches!(second, TunError::Busy { .. }), "{second}");
+    }
+    assert!(namespace.run("ip -6 address show dev pilot0").contains("UP"));
+    drop(first);
+    namespace.run("ip tuntap add dev pilot0 mode tun");
+    assert_eq!(open_with(4).unwrap().queues().count(), 1, "what was left over has one");
+}
+
+/// What is written by the queue of a flow is answered by that queue.
+#[test]
+fn kernel_tun_answers_by_the_queue_that_it_was_asked_by() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let device = namespace.enter(|| open("pilot0", ours(), 64, 1280, 4)).unwrap();
+    let answering = namespace.enter(|| std::net::UdpSocket::bind((ours(), 7)).unwrap());
+    answering.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+    let (mut buffer, mut used) = ([0; 2048], std::collections::BTreeSet::new());
+    for port in 1000..1020 {
+        let mut asked = Vec::new();
+        let peer: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
+        let builder = etherparse::PacketBuilder::ipv6(peer.octets(), ours().octets(), 64).udp(port, 7);
+        builder.write(&mut asked, b"hello").unwrap();
+        // The kernel makes a new address reachable a moment after it can be bound.
+        let from = (0..200).find_map(|_| {
+            device.write(&asked).unwrap();
+            answering.recv_from(&mut buffer).ok()
+        });
+        answering.send_to(b"welcome", from.unwrap().1).unwrap();
+        let mut by = device.queues().enumerate().filter(|(_, queue)| {
+            std::iter::from_fn(|| queue.read(&mut buffer).ok().map(|(_, packet)| packet))
+                .any(|packet| packet.len() == 40 + 8 + 7)
+        });
+        let place = flow::place(flow::tag(&asked), 4);
+        assert_eq!(by.next().map(|(number, _)| number), Some(place), "port {port}");
+        used.insert(place);
+    }
+    assert_eq!(used.len(), 4, "{used:?}");
 }
 
 #[test]
@@ -127,7 +178,7 @@ fn kernel_tun_without_privilege_says_what_to_do() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    let error = namespace.enter_as_nobody(|| open("pilot0", ours(), 64, 1280));
+    let error = namespace.enter_as_nobody(|| open("pilot0", ours(), 64, 1280, 1));
     let error = error.err().unwrap();
     assert!(matches!(error, TunError::NotPermitted { .. }), "{error}");
     assert!(error.to_string().contains("sudo"), "{error}");
@@ -141,7 +192,8 @@ fn kernel_tun_splits_and_joins_what_programs_send() {
         return;
     };
     let theirs: Ipv6Addr = "fd50:494c:4f54::1".parse().unwrap();
-    let devices = [here.enter(|| open("pilot0", ours(), 64, 1420)), there.enter(|| open("pilot0", theirs, 64, 1420))];
+    let devices =
+        [here.enter(|| open("pilot0", ours(), 64, 1420, 1)), there.enter(|| open("pilot0", theirs, 64, 1420, 1))];
     let [a, b] = devices.map(|device| std::sync::Arc::new(device.unwrap()));
     assert!(a.offloads().tcp, "this kernel has it");
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -176,6 +228,7 @@ fn kernel_tun_splits_and_joins_what_programs_send() {
 fn carry(from: &Device, to: &Device, stop: &std::sync::atomic::AtomicBool, largest: &std::sync::atomic::AtomicUsize) {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use std::sync::atomic::Ordering::Relaxed;
+    let from = from.queues().next().unwrap();
     let mut buffer = vec![0; 70_000];
     let mut coalescer = Coalescer::new(to.offloads());
     while !stop.load(Relaxed) {

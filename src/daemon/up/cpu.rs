@@ -1,5 +1,16 @@
 //! What this CPU is good at.
 
+use std::thread::available_parallelism;
+
+/// The most threads that send: each takes its share of the TUN device's queues.
+const MAX_SENDERS: usize = 4;
+
+/// How many threads should send packets: one for two processors, because programs want some as well.
+pub fn senders() -> usize {
+    let processors = available_parallelism().map_or(1, |count| count.get());
+    (processors / 2).clamp(1, MAX_SENDERS)
+}
+
 /// Whether it has the instructions that make AES-GCM quick: AES and carry-less multiplication.
 pub fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch};
 use super::Failure;
 use super::config::Config;
 use crate::control;
-use crate::datapath::{Datapath, Parts, Streams};
+use crate::datapath::{Datapath, Parts, QUEUES, Streams};
 use crate::firewall::Firewall;
 use crate::identity::{Address, NodeId, RendezvousUrl, Token};
 use crate::node::{Node, Settings, State, WireguardPeer};
@@ -151,8 +151,8 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         stop: stop.subscribe(),
     };
 
-    let datapath =
-        Datapath::start(parts).map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
+    let datapath = Datapath::start(parts, cpu::senders());
+    let datapath = datapath.map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
     let doors = Doors { local: control.listener(), calls: backend.clone(), roster, interface };
     let serving = tokio::spawn(services.clone().serve(doors));
     if let Some(token) = token {
@@ -186,7 +186,7 @@ async fn prepare(config: &Config) -> Result<Ground, Failure> {
     let address = config.prefix.ipv6(Address { network: config.network, node: id });
     // Before the device: there is no moment in which the address answers on other interfaces.
     let firewall = config.firewall.then(|| Firewall::install(&config.interface, network)).transpose()?;
-    let device = Arc::new(tun::open(&config.interface, address, network.prefix_len(), config.mtu)?);
+    let device = Arc::new(tun::open(&config.interface, address, network.prefix_len(), config.mtu, QUEUES)?);
     let drops = Arc::new(Drops::default());
     let sockets = Arc::new(Sockets::bind(config.listen_port, drops.clone())?);
     let excluded = Excluded { interface: device.name().to_owned(), prefix: config.prefix.net() };
