@@ -10,6 +10,10 @@ use std::{
 /// The least MTU that IPv6 works with, in bytes (RFC 8200 section 5).
 pub const MIN_MTU: u16 = 1280;
 
+/// Packets that a queue holds: what programs send in some milliseconds, for which a busy machine may let us wait. What a
+/// full queue is given is lost.
+const QUEUE_LEN: u32 = 4096;
+
 /// What stands in front of a packet in the buffer that it is read into, in bytes.
 pub const HEADROOM: usize = offload::LEN;
 
@@ -77,6 +81,7 @@ impl Device {
         let disabled = || TunError::Ipv6Disabled { name: self.name.clone() };
         let device = self.first.device();
         device.set_mtu(mtu).map_err(fail("set the MTU of"))?;
+        device.set_tx_queue_len(QUEUE_LEN).map_err(fail("lengthen the queues of"))?;
         ipv6::enable(&self.name).map_err(|_| disabled())?;
         device.enabled(true).map_err(fail("bring up"))?;
         match address::add(self.index, address) {
