@@ -21,6 +21,7 @@ mod outbound;
 mod refusals;
 mod slow;
 mod streams;
+mod urgency;
 mod wake;
 
 pub use slow::Slow;
@@ -95,6 +96,7 @@ impl Datapath {
         let last_word = parts.slow.clone().try_reserve_owned();
         let last_word = last_word.map_err(io::Error::other)?;
         let work = move || {
+            urgency::ask();
             if let Err(error) = run(&parts, &stopped) {
                 last_word.send(Slow::Failed(error));
             }
