@@ -37,6 +37,18 @@ impl<'a> Run<'a> {
         self.bytes.len() <= self.size
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.bytes.len().div_ceil(self.size.max(1)) as u64
+    }
+
+    /// The datagrams behind the first `start` bytes, as many as one system call takes; none if there are none.
+    pub fn part(&self, start: usize) -> Option<Run<'a>> {
+        let rest = self.bytes.get(start..).filter(|rest| !rest.is_empty())?;
+        let many = (MAX_BYTES / self.size.max(1)).clamp(1, MAX_DATAGRAMS);
+        Some(Run { bytes: rest.get(..many * self.size.max(1)).unwrap_or(rest), ..*self })
+    }
+
     /// Each for itself.
     pub fn each(&self) -> impl Iterator<Item = Run<'a>> {
         let (to, ecn) = (self.to, self.ecn);

@@ -44,32 +44,42 @@ impl Socket {
 
     /// Sends datagrams of one size; what became of the first that did not go out, otherwise of all.
     pub fn send_run(&self, run: &Run<'_>) -> Sent {
-        if run.is_single() || !self.cuts.load(Ordering::Relaxed) {
-            return self.send_each(run);
-        }
-        match self.try_send(run) {
-            Ok(()) => Sent::Out,
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) => {
-                    self.give_up_cutting(&error);
-                    self.send_each(run)
-                }
-                // Too large for this link: each for itself tells which.
-                Some(Errno::EMSGSIZE | Errno::EINVAL) => self.send_each(run),
-                _ => reason(&error),
-            },
-        }
+        let mut first = Sent::Out;
+        let taken = self.offer(run, |sent, _| first = if first == Sent::Out { sent } else { first });
+        if taken < run.bytes.len() && first == Sent::Out { Sent::Lost } else { first }
     }
 
-    fn send_each(&self, run: &Run<'_>) -> Sent {
-        let mut first = Sent::Out;
-        for datagram in run.each() {
-            let sent = self.try_send(&datagram).map_or_else(|error| reason(&error), |()| Sent::Out);
-            if first == Sent::Out {
-                first = sent;
-            }
+    /// Sends datagrams of one size, as many as the kernel takes now: how many bytes of them. Those behind were not
+    /// tried. What became of datagrams that it took and did not send is given to `failed`, with their number.
+    pub fn offer(&self, run: &Run<'_>, mut failed: impl FnMut(Sent, u64)) -> usize {
+        if run.is_single() || !self.cuts.load(Ordering::Relaxed) {
+            return self.offer_each(run, failed);
         }
-        first
+        let Err(error) = self.try_send(run) else { return run.bytes.len() };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EAGAIN) => return 0,
+            Some(Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) => {
+                self.give_up_cutting(&error);
+                return self.offer_each(run, failed);
+            }
+            // Too large for this link: each for itself tells which.
+            Some(Errno::EMSGSIZE | Errno::EINVAL) => return self.offer_each(run, failed),
+            _ => failed(reason(&error), run.count()),
+        }
+        run.bytes.len()
+    }
+
+    fn offer_each(&self, run: &Run<'_>, mut failed: impl FnMut(Sent, u64)) -> usize {
+        let mut taken = 0;
+        for datagram in run.each() {
+            match self.try_send(&datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => failed(reason(&error), 1),
+                Ok(()) => {}
+            }
+            taken += datagram.bytes.len();
+        }
+        taken
     }
 
     /// An earlier datagram's ICMP error is reported to the next call on the socket: that one deserves a second try.
