@@ -42,12 +42,22 @@ impl<S: Copy + Eq + Hash, T> FairQueue<S, T> {
         self.turns.is_empty()
     }
 
+    /// Whether something of a sender waits: what it sends next must wait behind.
+    pub fn holds(&self, sender: &S) -> bool {
+        self.flows.contains_key(sender)
+    }
+
+    /// The largest item of a sender that would be taken, in bytes.
+    pub fn room_for(&self, sender: &S) -> usize {
+        let senders = self.flows.len() + usize::from(!self.holds(sender));
+        let share = (self.room / senders.max(1)).max(QUANTUM);
+        let held = self.flows.get(sender).map_or(0, |flow| flow.bytes);
+        share.saturating_sub(held).min((self.room * OVERBOOKED).saturating_sub(self.bytes))
+    }
+
     /// Takes an item of `len` bytes, unless its sender's share is full.
     pub fn push(&mut self, sender: S, item: T, len: usize) -> Result<(), Drop> {
-        let senders = self.flows.len() + usize::from(!self.flows.contains_key(&sender));
-        let share = (self.room / senders.max(1)).max(QUANTUM);
-        let held = self.flows.get(&sender).map_or(0, |flow| flow.bytes);
-        if held + len > share || self.bytes + len > self.room * OVERBOOKED {
+        if len > self.room_for(&sender) {
             return Err(Drop::RateLimited);
         }
         let flow = self.flows.entry(sender).or_insert_with(|| {

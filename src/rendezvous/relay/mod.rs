@@ -1,7 +1,7 @@
 //! The relay machine: carries datagrams between nodes that have no direct path.
 //!
 //! Comes in: the credentials of those who are logged in, from the directory; datagrams with the endpoint they came from.
-//! Goes out: for each datagram at most one of the same length, rewritten in its own buffer, and where to send it.
+//! Goes out: for each datagram at most one, never longer, rewritten in its own buffer, and where to send it.
 //! It sees only sealed WireGuard messages. Sockets are left to the daemon, logins and allocations
 //! to the directory.
 //!
@@ -11,6 +11,7 @@
 //! The nonces of a session's Binds grow: a recorded Bind replayed from elsewhere moves nothing.
 
 mod fair;
+mod run;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,11 @@ use std::time::Instant;
 
 use super::bucket::Rate;
 use crate::identity::PublicKey;
-use crate::wire::relay::{self, Frame, HEADER};
-use crate::wire::{Allocation, Drop, Drops, RelayCredential};
+use crate::wire::relay::{self, Frame};
+use crate::wire::{Allocation, Drop, Drops, RelayCredential, put};
 
 pub use fair::FairQueue;
+pub use run::Forward;
 use sessions::Sessions;
 
 /// What one session may send through the relay: 100 Mbit/s, 4 MiB at once. Units are bytes of UDP payload.
@@ -71,9 +73,6 @@ pub struct Relay {
     bytes: u64,
 }
 
-/// A datagram to send: where to, and how many bytes of the buffer.
-type Forward = (Endpoint, usize);
-
 impl Relay {
     /// An empty relay, where each session may send at `rate`; refused datagrams are counted in `drops`.
     pub fn new(rate: Rate, drops: Arc<Drops>) -> Relay {
@@ -90,23 +89,23 @@ impl Relay {
         self.sessions.close(session);
     }
 
-    /// Takes a datagram; where there is one to send, it stands at the front of the same buffer, with its length.
-    pub fn handle_datagram(&mut self, now: Instant, from: Endpoint, datagram: &mut [u8]) -> Option<Forward> {
+    /// Takes a datagram; where there is one to send, it stands at the front of the same buffer: where to, and its length.
+    pub fn handle_datagram(&mut self, now: Instant, from: Endpoint, datagram: &mut [u8]) -> Option<(Endpoint, usize)> {
         self.handle(now, from, datagram).map_err(|reason| self.drops.count(reason)).ok()
     }
 
-    fn handle(&mut self, now: Instant, from: Endpoint, datagram: &mut [u8]) -> Result<Forward, Drop> {
+    fn handle(&mut self, now: Instant, from: Endpoint, datagram: &mut [u8]) -> Result<(Endpoint, usize), Drop> {
         match Frame::parse(datagram)? {
             Frame::Bind(binding) => {
                 let session = self.sessions.bind(now, from, &binding)?;
                 let answer = relay::bound(binding.session, &session.credential.key, binding.nonce);
-                put(datagram, &answer)?;
+                put(datagram, 0, answer).ok_or(Drop::MalformedRelay)?;
                 Ok((from, answer.len()))
             }
             Frame::Send { session, destination, .. } => {
                 let source = self.charge(now, from, session, datagram.len())?;
                 let to = self.sessions.receiver(destination)?;
-                put::<HEADER>(datagram, &relay::deliver_header(source, destination))?;
+                put(datagram, 0, relay::deliver_header(source, destination)).ok_or(Drop::MalformedRelay)?;
                 self.datagrams += 1;
                 self.bytes += datagram.len() as u64;
                 Ok((to, datagram.len()))
@@ -126,11 +125,4 @@ impl Relay {
     pub fn counters(&self) -> Counters {
         Counters { bound: self.sessions.bound(), datagrams: self.datagrams, bytes: self.bytes }
     }
-}
-
-/// Writes over the front of a datagram.
-fn put<const N: usize>(datagram: &mut [u8], front: &[u8; N]) -> Result<(), Drop> {
-    let place = datagram.first_chunk_mut().ok_or(Drop::MalformedRelay)?;
-    *place = *front;
-    Ok(())
 }

@@ -4,7 +4,7 @@ use rand_core::SeedableRng;
 
 use super::*;
 use crate::identity::Identity;
-use crate::wire::relay::{bind, send_header};
+use crate::wire::relay::{HEADER, bind, send_header};
 
 struct Harness {
     relay: Relay,
@@ -244,4 +244,79 @@ fn a_stream_of_another_node_binds_nothing() {
     let (first, _) = pair(&mut harness);
     assert_eq!(harness.bind(&first, 2, stream(1, 20)), Err(Drop::RelayWrongKey));
     assert_eq!(harness.send(20, at(2), 100, b"x").unwrap().0, at(1), "the binding stays");
+}
+
+/// What of a run is sent: where to, and the datagrams.
+fn take_run(harness: &mut Harness, from: Endpoint, run: &[u8], size: usize) -> Vec<(Endpoint, Vec<u8>)> {
+    let (mut buffer, mut forwards) = (run.to_vec(), Vec::new());
+    harness.relay.handle_run(harness.now, from, &mut buffer, size, |forward| forwards.push(forward));
+    let each = |Forward { to, range, size }| buffer[range].chunks(size).map(move |one| (to, one.to_vec())).collect();
+    forwards.into_iter().flat_map::<Vec<_>, _>(each).collect()
+}
+
+#[test]
+fn a_run_of_one_leg_stays_one() {
+    let mut harness = Harness::new();
+    pair(&mut harness);
+    let mut run = [&send_header(10, Allocation(200))[..], &[7; 1_400]].concat().repeat(40);
+    run.truncate(39 * 1_420 + 300);
+    let mut forwards = Vec::new();
+    harness.relay.handle_run(harness.now, at(1), &mut run, 1_420, |forward| forwards.push(forward));
+    assert_eq!(forwards, [Forward { to: at(2), range: 0..run.len(), size: 1_420 }]);
+    let counters = harness.relay.counters();
+    assert_eq!((counters.datagrams, counters.bytes), (40, run.len() as u64));
+}
+
+#[test]
+fn what_the_rate_cuts_out_of_a_run_is_counted_and_the_rest_passes() {
+    let mut harness = Harness::with(Rate { per_second: 10_000, burst: 1_050 });
+    pair(&mut harness);
+    let mut run = [&send_header(10, Allocation(200))[..], &[7; 80]].concat().repeat(20);
+    run.truncate(19 * 100 + 40);
+    let sent: Vec<usize> = take_run(&mut harness, at(1), &run, 100).iter().map(|(_, one)| one.len()).collect();
+    assert_eq!(sent, [vec![100; 10], vec![40]].concat(), "the short one still fits");
+    assert_eq!(harness.drops.get(Drop::RateLimited), 9);
+}
+
+/// A datagram of one of the kinds that a relay gets, with a payload of so many bytes.
+fn some_datagram(kind: u8, len: usize) -> Vec<u8> {
+    let payload = vec![kind; len];
+    let front = match kind {
+        0..4 => send_header(10, Allocation(200)).to_vec(),
+        4 => send_header(10, Allocation(300)).to_vec(),
+        5 => send_header(11, Allocation(200)).to_vec(),
+        6 => send_header(20, Allocation(100)).to_vec(),
+        7 => bind(&credential(10, 100), 7).to_vec(),
+        8 => send_header(10, Allocation(100)).to_vec(),
+        _ => vec![0x12, 0, 0],
+    };
+    [front, payload].concat()
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_run_is_handled_like_its_datagrams_one_by_one(
+        kinds in proptest::collection::vec((0..10_u8, 1..12_usize), 0..12),
+        size in 1..120_usize,
+        last in 1..120_usize,
+        burst in 1_u64..3_000,
+    ) {
+        let rate = Rate { per_second: 1_000, burst };
+        let mut run: Vec<u8> = kinds.into_iter().flat_map(|(kind, many)| {
+            let mut datagram = some_datagram(kind, 120);
+            datagram.truncate(size);
+            datagram.repeat(many)
+        }).collect();
+        run.truncate(run.len().saturating_sub(size) + last.min(size));
+        let [mut joined, mut single] = [Harness::with(rate), Harness::with(rate)];
+        single.now = joined.now;
+        for harness in [&mut joined, &mut single] {
+            pair(harness);
+        }
+        let sent = take_run(&mut joined, at(1), &run, size);
+        let each: Vec<_> = run.chunks(size).filter_map(|one| single.take(at(1), one).ok()).collect();
+        proptest::prop_assert_eq!(sent, each);
+        proptest::prop_assert_eq!(joined.relay.counters(), single.relay.counters());
+        proptest::prop_assert_eq!(joined.drops.iter().collect::<Vec<_>>(), single.drops.iter().collect::<Vec<_>>());
+    }
 }
