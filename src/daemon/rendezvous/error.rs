@@ -48,7 +48,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system gave no thread.
-    #[error("cannot start the directory's thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 

@@ -84,6 +84,7 @@ pub struct Handle {
     urls: Vec<RendezvousUrl>,
     stop: watch::Sender<()>,
     tasks: JoinSet<()>,
+    threads: udp::Threads,
     directory: JoinHandle<()>,
 }
 
@@ -135,12 +136,12 @@ pub async fn start(options: Options) -> Result<Handle, StartError> {
     let mut tasks = JoinSet::new();
     let (directory, questions) = DirectoryLoop::new(settings, opened, forwarding.clone(), lock, &mut tasks);
     let directory = directory.run_on_thread(links)?;
-    udp::spawn(&forwarding, &mut tasks);
+    let threads = udp::spawn(&forwarding, &mut tasks).map_err(StartError::Thread)?;
     let (relays, accepted) = mpsc::channel(ACCEPTED_QUEUE);
     tasks.spawn(streams::serve(forwarding.clone(), accepted));
     status::spawn(&options.state, questions, forwarding, Instant::now(), &mut tasks)?;
     tasks.spawn(serve_links(tcp, identity, events, relays, stopped));
-    Ok(Handle { urls, stop, tasks, directory })
+    Ok(Handle { urls, stop, tasks, threads, directory })
 }
 
 /// Makes relay allocations that nobody can guess, the same after a restart.
@@ -162,7 +163,7 @@ fn seed() -> Zeroizing<[u8; 32]> {
 }
 
 /// TCP listeners, sockets for relay and STUN, sockets for STUN alone.
-type Split = (Vec<tokio::net::TcpListener>, Vec<tokio::net::UdpSocket>, Vec<tokio::net::UdpSocket>);
+type Split = (Vec<tokio::net::TcpListener>, Vec<std::net::UdpSocket>, Vec<tokio::net::UdpSocket>);
 
 fn split(bound: Vec<Bound>) -> Split {
     let mut parts: Split = Default::default();
@@ -194,7 +195,7 @@ impl Handle {
 
     /// Ends all connections, and returns when everything is saved, closed and removed.
     pub async fn stop(self) {
-        let Handle { stop, mut tasks, directory, .. } = self;
+        let Handle { stop, mut tasks, threads, directory, .. } = self;
         drop(stop);
         // The directory ends once the last link is gone, and with it the tasks that serve it.
         let ended = tokio::task::spawn_blocking(move || directory.join()).await;
@@ -202,5 +203,6 @@ impl Handle {
             error!("the directory did not end in good order");
         }
         tasks.shutdown().await;
+        drop(threads);
     }
 }

@@ -1,11 +1,11 @@
 //! The server's sockets: for each address to listen on one TCP and two UDP ports in a row.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::identity::RendezvousUrl;
@@ -23,10 +23,10 @@ pub struct Bound {
     pub address: SocketAddr,
     /// Port P.
     pub tcp: TcpListener,
-    /// Port P+1.
+    /// Port P+1, non-blocking.
     pub relay: UdpSocket,
     /// Port P+2.
-    pub reflector: UdpSocket,
+    pub reflector: tokio::net::UdpSocket,
 }
 
 /// The addresses to listen on: those asked for, or all of this machine.
@@ -70,7 +70,9 @@ fn bind_at(address: SocketAddr) -> Result<Bound, StartError> {
         let address = SocketAddr::new(address.ip(), address.port().saturating_add(offset));
         udp(address).map_err(fail("UDP", address))
     };
-    Ok(Bound { address, tcp, relay: udp(1)?, reflector: udp(2)? })
+    let (relay, reflector) = (udp(1)?, udp(2)?);
+    let reflector = tokio::net::UdpSocket::from_std(reflector).map_err(fail("UDP", address))?;
+    Ok(Bound { address, tcp, relay, reflector })
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -86,7 +88,7 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     enlarge(&socket);
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

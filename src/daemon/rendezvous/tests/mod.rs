@@ -2,14 +2,18 @@
 
 mod harness;
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::udp::{Receiver, Run, Sent, Sockets};
+use crate::wire::path::MAIN;
 use crate::wire::relay::{Frame, bind, send_header};
 use crate::wire::rendezvous::{Acknowledge, RequestTrust, SetHostname, request_trust, server_message::Body};
-use crate::wire::{Allocation, stun};
+use crate::wire::{Allocation, Ecn, stun};
 
 use harness::{Node, Stream, ask, deliver, exchange, options, patient, receive, udp};
 
@@ -122,6 +126,56 @@ async fn the_relay_carries_both_ways_and_is_counted() {
     assert_eq!((&relay["bound"], &relay["datagrams"], &relay["bytes"]), (&2.into(), &2.into(), &52.into()));
     assert!(data["uptime_secs"].is_u64() && data["version"].is_string());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn runs_pass_the_relay_in_order_with_their_congestion_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(options(folder.path())).await.unwrap();
+    let pair = Pair::start(&server).await;
+    let (a, b) = (pair.a.credential(), pair.b.credential());
+    let sockets = [(); 2].map(|()| Sockets::bind(0, Arc::default()).unwrap());
+    for (credential, sockets) in [&a, &b].into_iter().zip(&sockets) {
+        sockets.send_to(MAIN, pair.a.relay, &bind(credential, 1));
+        assert!(matches!(Frame::parse(&arrived(sockets, 1)[0].0), Ok(Frame::Bound(_))));
+    }
+    let payload = |number: u8, len| vec![number; len];
+    let frame = |number: u8, len| [&send_header(a.session, b.allocation)[..], &payload(number, len)].concat();
+    let mut bytes: Vec<u8> = (0..40).flat_map(|number| frame(number, 1_400)).collect();
+    bytes.extend(frame(40, 300));
+    for ecn in [Ecn::Congested, Ecn::Capable0, Ecn::NotCapable] {
+        let run = Run { to: pair.a.relay, ecn, bytes: &bytes, size: 1_420 };
+        assert_eq!(sockets[0].send_run(MAIN, &run), Sent::Out);
+        for (number, (datagram, seen)) in arrived(&sockets[1], 41).iter().enumerate() {
+            let payload = payload(number as u8, if number == 40 { 300 } else { 1_400 });
+            let expected = Frame::Deliver { source: a.allocation, destination: b.allocation, payload: &payload };
+            assert_eq!((Frame::parse(datagram), *seen), (Ok(expected), ecn));
+        }
+    }
+    // Followed by a STUN request of the same size, which the kernel may join to it.
+    let request = stun::request([5; 12]);
+    let bytes = [&frame(1, request.len() - 20)[..], &request].concat();
+    sockets[0].send_run(MAIN, &Run { to: pair.a.relay, ecn: Ecn::NotCapable, bytes: &bytes, size: request.len() });
+    assert!(matches!(Frame::parse(&arrived(&sockets[1], 1)[0].0), Ok(Frame::Deliver { .. })));
+    assert!(stun::parse_response(&arrived(&sockets[0], 1)[0].0).is_ok());
+    server.stop().await;
+}
+
+/// The next datagrams, with their congestion bits.
+fn arrived(sockets: &Sockets, wanted: usize) -> Vec<(Vec<u8>, Ecn)> {
+    let (mut receiver, mut all) = (Receiver::default(), Vec::new());
+    while all.len() < wanted {
+        let mut wait = [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wait, PollTimeout::from(30_000_u16)), Ok(1), "{} of {wanted} came", all.len());
+        let waited = sockets.wait_each(|_, socket| {
+            let _ = receiver.receive(socket);
+            for received in receiver.received() {
+                all.extend(received.bytes.chunks(received.size).map(|datagram| (datagram.to_vec(), received.ecn)));
+            }
+        });
+        assert!(waited.unwrap());
+    }
+    all
 }
 
 #[tokio::test]
