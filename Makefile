@@ -9,7 +9,7 @@ TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
               miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack turnserver:coturn
 
-.PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench bench-events bench-dataplane instructions
+.PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench bench-events bench-dataplane bench-relay instructions
 
 ## up: build, start this machine's node in the background, say what to type next
 up: build
@@ -65,6 +65,10 @@ bench:
 ## instructions: how many instructions those parts take, beside what is recorded; BENCH=--record records them anew
 instructions:
 	bench/instructions/run $(BENCH)
+
+## bench-relay: the relay beside a bare UDP GSO forwarder, a minute (root); BENCH="--rounds 5" for more
+bench-relay:
+	bench/relay/run $(BENCH)
 
 ## sim-long: a thousand random networks; PILOT_SIM_SEED=N starts elsewhere
 sim-long:
