@@ -66,7 +66,7 @@ bench:
 instructions:
 	bench/instructions/run $(BENCH)
 
-## bench-relay: the relay beside a bare UDP GSO forwarder, a minute (root); BENCH="--rounds 5" for more
+## bench-relay: the relay beside a bare UDP GSO forwarder, two minutes (root); BENCH="--rounds 5" for more
 bench-relay:
 	bench/relay/run $(BENCH)
 

@@ -42,7 +42,9 @@ pub fn run(server: &str, pid: i32, time: Duration) -> Outcome<Figures> {
     let [from, to] = &sockets;
     let nodes = server.starts_with("pilot://").then(|| Nodes::new(&server.parse()?, [from, to])).transpose()?;
     let (at, session, destination, kind) = match &nodes {
-        Some(nodes) => (nodes.relay, nodes.session, nodes.destination, DELIVER),
+        Some(Nodes { relay, sessions: [session, _], allocations: [_, destination], .. }) => {
+            (*relay, *session, *destination, DELIVER)
+        }
         None => (server.parse()?, 1, Allocation(1), SEND),
     };
     let frames = [&send_header(session, destination)[..], &[4; DATAGRAM - HEADER]].concat();

@@ -2,6 +2,7 @@
 
 mod cable;
 mod forwarder;
+mod light;
 mod load;
 mod nodes;
 mod report;
@@ -10,17 +11,20 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 
 use cable::{Cable, NODES, SERVER};
-use report::{Figures, Side, print};
+use report::{Delays, Figures, Side, print, print_delays};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// UDP port of the bare forwarder.
 const ROOF_PORT: u16 = 7000;
+/// Until a load is under way.
+const STARTING: Duration = Duration::from_secs(1);
 /// UDP port of the node that receives.
 const RECEIVER_PORT: u16 = 7001;
 
@@ -49,6 +53,9 @@ enum Part {
     /// Pushes packets through a server and prints what came through.
     #[command(hide = true)]
     Load { server: String, pid: i32, seconds: f64 },
+    /// Sends little through a relay and prints how long it takes.
+    #[command(hide = true)]
+    Light { server: String, seconds: f64 },
 }
 
 fn main() -> Outcome<()> {
@@ -57,6 +64,10 @@ fn main() -> Outcome<()> {
         Some(Part::Forward { listen, to }) => forwarder::run(listen, to.into()),
         Some(Part::Load { server, pid, seconds }) => {
             println!("{}", load::run(&server, pid, Duration::from_secs_f64(seconds))?);
+            Ok(())
+        }
+        Some(Part::Light { server, seconds }) => {
+            println!("{}", light::run(&server, Duration::from_secs_f64(seconds))?);
             Ok(())
         }
         None => compare(&arguments),
@@ -82,13 +93,21 @@ fn compare(arguments: &Arguments) -> Outcome<()> {
         let (cable, state) = (Cable::new(carries_runs)?, tempfile::tempdir()?);
         let servers = [relay(&cable, arguments, state.path())?, roof(&cable)?];
         let mut sides = [Side::new("relay"), Side::new("roof")];
+        let mut delays = ["alone", "beside a heavy session", "beside the same load elsewhere"].map(Side::new);
         for _ in 0..arguments.rounds {
             for (side, server) in sides.iter_mut().zip(&servers) {
                 side.rounds.push(measure(&cable, server, arguments.seconds)?);
             }
+            let [relay, roof] = &servers;
+            schedule(&servers, &["--fifo", "--pid", "5"])?;
+            for (side, heavy) in delays.iter_mut().zip([None, Some(relay), Some(roof)]) {
+                side.rounds.push(delay(&cable, relay, heavy, arguments.seconds)?);
+            }
+            schedule(&servers, &["--other", "--pid", "0"])?;
         }
-        let cable = if carries_runs { "which carries runs whole" } else { "which has the kernels cut and join runs" };
-        print(&format!("veth, {cable}"), &sides);
+        let wire = if carries_runs { "which carries runs whole" } else { "which has the kernels cut and join runs" };
+        print(&format!("veth, {wire}"), &sides);
+        print_delays(&delays);
     }
     Ok(())
 }
@@ -126,8 +145,44 @@ fn start(command: &mut Command) -> Outcome<Child> {
 }
 
 fn measure(cable: &Cable, server: &Server, seconds: f64) -> Outcome<Figures> {
-    let mut load = cable.at_nodes(&std::env::current_exe()?);
+    figures(&mut load(cable, server, seconds)?)
+}
+
+fn load(cable: &Cable, server: &Server, seconds: f64) -> Outcome<Command> {
+    let mut load = cable.at_nodes(std::env::current_exe()?);
     load.args(["load", &server.address, &server.child.id().to_string(), &seconds.to_string()]);
-    let output = load.stderr(Stdio::inherit()).output()?;
+    Ok(load)
+}
+
+/// Says in the words of chrt(1) who waits for a processor. Delays are measured with servers that come before the load,
+/// and a light session that comes before both: otherwise the figure would be of those who share this machine's cores.
+fn schedule(servers: &[Server], policy: &[&str]) -> Outcome<()> {
+    for server in servers {
+        let status =
+            Command::new("chrt").arg("--all-tasks").args(policy).arg(server.child.id().to_string()).status()?;
+        if !status.success() {
+            return Err("chrt(1) cannot schedule".into());
+        }
+    }
+    Ok(())
+}
+
+/// Of a light session at `relay`, while a heavy one is at the same or at another server.
+fn delay(cable: &Cable, relay: &Server, heavy: Option<&Server>, seconds: f64) -> Outcome<Delays> {
+    let heavy = match heavy {
+        // It begins before the light one, and is ended after it.
+        Some(server) => Some(Server { child: start(&mut load(cable, server, 3600.0)?)?, address: String::new() }),
+        None => None,
+    };
+    std::thread::sleep(STARTING);
+    let mut light = cable.at_nodes("chrt");
+    light.args(["--fifo", "10"]).arg(std::env::current_exe()?).args(["light", &relay.address, &seconds.to_string()]);
+    let delays = figures(&mut light);
+    drop(heavy);
+    delays
+}
+
+fn figures<T: FromStr<Err = Box<dyn Error>>>(command: &mut Command) -> Outcome<T> {
+    let output = command.stderr(Stdio::inherit()).output()?;
     String::from_utf8(output.stdout)?.parse()
 }

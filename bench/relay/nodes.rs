@@ -24,10 +24,10 @@ use super::Outcome;
 pub struct Nodes {
     /// Where the relay listens.
     pub relay: SocketAddr,
-    /// The session of the one that sends.
-    pub session: u64,
-    /// Where the one that receives is reached.
-    pub destination: Allocation,
+    /// The session of each.
+    pub sessions: [u64; 2],
+    /// Where each is reached.
+    pub allocations: [Allocation; 2],
     _links: [mpsc::Sender<ClientMessage>; 2],
     _runtime: Runtime,
 }
@@ -42,8 +42,8 @@ impl Nodes {
         }
         Ok(Nodes {
             relay: first.relay,
-            session: first.credential.session,
-            destination: second.credential.allocation,
+            sessions: [&first, &second].map(|login| login.credential.session),
+            allocations: [&first, &second].map(|login| login.credential.allocation),
             _links: [first.link, second.link],
             _runtime: runtime,
         })
