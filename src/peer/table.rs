@@ -5,12 +5,15 @@
 //! proven. Whatever needs a decision comes back as slow, for the node; everything refused comes back
 //! with its reason, to be counted by the caller.
 //!
-//! A table is never changed: the node makes another one, and whoever reads swaps it.
+//! A table is never changed: the node makes another one, and whoever reads swaps it. The next one shares with the former
+//! all that is the same in both, so that a change costs about as much with one peer as with ten thousand.
 
 mod inbound;
 mod mss;
 mod outbound;
+mod places;
 
+use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use crate::wire::{Allocation, Hop, Mtu, Path, RelayAddress};
 
 pub use inbound::{Arrival, Inbound};
 pub use outbound::{Outbound, Way, Why};
+use places::Places;
 
 /// Where we are in the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,61 +68,85 @@ pub struct Entry {
 }
 
 /// All peers by address, and those with a tunnel by slot.
+#[derive(Clone)]
 pub struct PeerTable {
     own: Ipv6Addr,
     own_link_local: Ipv6Addr,
     route: Ipv6Net,
     relays: Vec<Relay>,
-    entries: Vec<Entry>,
-    /// Interface ID and place in `entries`, in order.
-    by_interface: Vec<(u64, usize)>,
-    /// Place in `entries` by slot.
-    by_slot: Vec<Option<usize>>,
+    entries: Places,
+    /// Slot by interface ID. Peers choose their IDs to some degree, so the hash has a secret key; nothing iterates over it.
+    by_interface: Arc<HashMap<u64, Slot>>,
 }
 
 impl PeerTable {
-    /// Slots should be dense: the table has room for all up to the largest.
+    /// An entry stands at the slot of its tunnel, one without a tunnel at the lowest that is left. Slots should be dense:
+    /// the table has room for all up to the largest.
     pub fn new(overlay: Overlay, relays: impl IntoIterator<Item = Relay>, entries: Vec<Entry>) -> Self {
-        let places = || entries.iter().enumerate();
-        let mut by_interface: Vec<_> = places().map(|(place, entry)| (interface(entry.address), place)).collect();
-        by_interface.sort_unstable();
-        let slot = |entry: &Entry| Some(number(entry.tunnel.as_ref()?.slot()));
-        let last = entries.iter().filter_map(slot).max();
-        let mut by_slot = vec![None; last.map_or(0, |last| last + 1)];
-        for (place, entry) in places() {
-            if let Some(slot) = slot(entry).and_then(|slot| by_slot.get_mut(slot)) {
-                *slot = Some(place);
-            }
-        }
-        PeerTable {
+        let empty = PeerTable {
             own: overlay.prefix.ipv6(overlay.address),
             own_link_local: link_local(overlay.address.node),
             route: overlay.prefix.route(overlay.address.network),
             relays: relays.into_iter().collect(),
-            entries,
-            by_interface,
-            by_slot,
+            entries: Places::default(),
+            by_interface: Arc::default(),
+        };
+        let (placed, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.tunnel.is_some());
+        let table =
+            empty.changed(placed.into_iter().filter_map(|entry| Some((entry.tunnel.as_ref()?.slot(), Some(entry)))));
+        let free: Vec<Slot> =
+            (0..).map_while(Slot::new).filter(|slot| table.entries.get(*slot).is_none()).take(others.len()).collect();
+        table.changed(free.into_iter().zip(others.into_iter().map(Some)))
+    }
+
+    /// The same table with other entries at these slots; none removes what stands there.
+    #[must_use]
+    pub fn changed(&self, changes: impl IntoIterator<Item = (Slot, Option<Entry>)>) -> Self {
+        let mut table = self.clone();
+        for (slot, entry) in changes {
+            let former = table.entries.get(slot).map(|entry| entry.address);
+            let address = entry.as_ref().map(|entry| entry.address);
+            table.entries.set(slot, entry);
+            if former != address {
+                table.rename(slot, former, address);
+            }
+        }
+        table
+    }
+
+    /// The same table with our places on these relays.
+    #[must_use]
+    pub fn with_relays(&self, relays: impl IntoIterator<Item = Relay>) -> Self {
+        PeerTable { relays: relays.into_iter().collect(), ..self.clone() }
+    }
+
+    /// Finds the entry at a slot by another address than before.
+    fn rename(&mut self, slot: Slot, former: Option<Ipv6Addr>, address: Option<Ipv6Addr>) {
+        let slots = Arc::make_mut(&mut self.by_interface);
+        if let Some(former) = former.map(interface)
+            && slots.get(&former) == Some(&slot)
+        {
+            slots.remove(&former);
+        }
+        if let Some(address) = address {
+            slots.insert(interface(address), slot);
         }
     }
 
-    /// The entry at this slot.
+    /// The entry at this slot, if it has a tunnel.
     pub fn by_slot(&self, slot: Slot) -> Option<&Entry> {
-        let place = (*self.by_slot.get(number(slot))?)?;
-        self.entries.get(place)
+        self.entries.get(slot).filter(|entry| entry.tunnel.is_some())
     }
 
     /// The entry with this overlay address.
     pub fn by_address(&self, address: Ipv6Addr) -> Option<&Entry> {
-        let wanted = interface(address);
-        let found = self.by_interface.binary_search_by_key(&wanted, |&(interface, _)| interface);
-        let &(_, place) = self.by_interface.get(found.ok()?)?;
-        let entry = self.entries.get(place)?;
-        (entry.address == address).then_some(entry)
+        let slot = self.by_interface.get(&interface(address))?;
+        self.entries.get(*slot).filter(|entry| entry.address == address)
     }
 
-    /// All entries, in the order in which they were given.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// All entries, in the order of their slots.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// Our place on the relay whose stream has this number, while we are bound there.
@@ -138,16 +166,12 @@ fn interface(address: Ipv6Addr) -> u64 {
     u128::from(address) as u64
 }
 
-fn number(slot: Slot) -> usize {
-    slot.number() as usize
-}
-
 impl std::fmt::Debug for PeerTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PeerTable")
             .field("own", &self.own)
             .field("relays", &self.relays)
-            .field("entries", &self.entries)
+            .field("entries", &self.entries.iter().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
