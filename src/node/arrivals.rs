@@ -78,7 +78,11 @@ impl Node {
         }
         match &mut remote.ways {
             Ways::Agent(agent) => agent.received(now, via),
-            Ways::Fixed(path) => self.is_stale |= path.replace(via) != Some(via),
+            Ways::Fixed(path) if *path == Some(via) => {}
+            Ways::Fixed(path) => {
+                *path = Some(via);
+                self.stale.peer(slot);
+            }
         }
         if news {
             self.drive(now, slot);
@@ -97,7 +101,7 @@ impl Node {
             Ways::Agent(agent) => agent.session_established(now, via),
             Ways::Fixed(path) => *path = Some(via),
         }
-        self.is_stale = true;
+        self.stale.peer(slot);
         self.friend_changed(slot);
         self.drive(now, slot);
         self.flush(now, slot);

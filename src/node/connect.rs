@@ -159,7 +159,7 @@ impl Node {
 
     /// Where we are has changed: connected peers are told inside the tunnel, others by introduction.
     pub(super) fn candidates_changed(&mut self, now: Now) {
-        self.is_stale = true;
+        self.stale.relays();
         self.me.set_nat(&self.clients);
         self.update_ways(now);
         self.announce_later(now);

@@ -110,7 +110,7 @@ impl Node {
     /// Whether a peer may be behind this path: only then a cookie is worth sending.
     fn is_expected(&self, via: Path) -> bool {
         let is_way = |ways: &Ways| match ways {
-            Ways::Agent(agent) => agent.report().iter().any(|known| known.path == via),
+            Ways::Agent(agent) => agent.knows(via),
             Ways::Fixed(path) => *path == Some(via),
         };
         self.remotes.iter().any(|(_, remote)| is_way(&remote.ways))

@@ -34,7 +34,7 @@ impl Node {
             Notice::Down { reason } => self.event(Event::RendezvousDown { reason }),
             Notice::Gathered => self.gathered(now),
             Notice::Changed => self.candidates_changed(now),
-            Notice::Moved => self.is_stale = true,
+            Notice::Moved => self.stale.relays(),
             Notice::Delivered { sealed, delivery } => {
                 let receipt = Receipt { server, delivery };
                 self.once(now, receipt, &sealed, |node| node.delivered(now, &sealed, receipt));
@@ -77,7 +77,7 @@ impl Node {
     /// The relay and STUN have answered: now an introduction is worth something.
     fn gathered(&mut self, now: Now) {
         self.timers.announce_at = None;
-        self.is_stale = true;
+        self.stale.relays();
         self.me.set_nat(&self.clients);
         self.update_ways(now);
         self.event(Event::Candidates);

@@ -25,6 +25,7 @@
 //! | `trust`, `trusting` | whom to trust; how that is told |
 //! | `commands`, `decisions`, `views`, `why`, `ping`, `netcheck` | what the user asks and decides |
 //! | `roaming` | what a move, a sleep and trouble on the way lead to |
+//! | `remotes` | who needs attention, of all peers |
 //! | `timers`, `publish` | when; what the datapath may know |
 
 mod arrivals;
@@ -52,6 +53,7 @@ mod ping;
 mod publish;
 mod punching;
 mod remote;
+mod remotes;
 mod repeats;
 mod roaming;
 mod settings;
@@ -80,8 +82,9 @@ use derive::Derivations;
 use friends::Friends;
 use lan::Lan;
 use me::Me;
+use publish::Stale;
 use punching::Punching;
-use remote::Remotes;
+use remotes::Remotes;
 use repeats::Repeats;
 use spares::Spares;
 use timers::Timers;
@@ -115,9 +118,9 @@ pub struct Node {
     clients: Clients,
     limiter: Limiter,
     drops: Arc<Drops>,
-    /// What the datapath works with; older than the peers' state while `is_stale`.
+    /// What the datapath works with; older than the peers' state where that is `stale`.
     table: Arc<PeerTable>,
-    is_stale: bool,
+    stale: Stale,
     /// Trusted keys to introduce the node to, a few at a time.
     to_introduce: VecDeque<PublicKey>,
     /// Redemptions of ours that the inviter has not answered, by their nonces.
@@ -167,7 +170,7 @@ impl Node {
             book,
             remotes: Remotes::default(),
             drops: settings.drops,
-            is_stale: true,
+            stale: Stale::default(),
             to_introduce: VecDeque::new(),
             joining: BTreeMap::new(),
             derivations: Derivations::default(),
@@ -233,6 +236,7 @@ impl Node {
     pub fn poll_output(&mut self, now: Now) -> Output {
         self.publish();
         self.outputs.pop_front().unwrap_or_else(|| {
+            self.remotes.settle();
             let (deadline, why) = self.next_deadline(now);
             Output::Wait { deadline, why }
         })

@@ -26,7 +26,7 @@ impl Node {
                 punch::Output::MtuAnswer { via, id, size } => {
                     self.send_control(slot, via, &Control::MtuAnswer { id, size });
                 }
-                punch::Output::Mtu(_) => self.is_stale = true,
+                punch::Output::Mtu(_) => self.stale.peer(slot),
                 punch::Output::Introduce { via } => {
                     self.introduce_inside(slot, via);
                     self.introduce_stranded(now, slot);
@@ -60,7 +60,7 @@ impl Node {
     }
 
     fn path_chosen(&mut self, _now: Now, slot: Slot, path: Option<Path>) {
-        self.is_stale = true;
+        self.stale.peer(slot);
         self.friend_changed(slot);
         if let Some(remote) = self.remotes.get(slot) {
             let id = remote.id;

@@ -50,10 +50,10 @@ impl Node {
             Ways::Agent(Box::new(agent)),
         );
         if let Some(slot) = self.remotes.insert(remote) {
+            self.stale.peer(slot);
             self.update_way(now, slot);
         }
         self.lan.peers_changed();
-        self.is_stale = true;
     }
 
     /// Gives a configured WireGuard peer a slot; an address outside our network is refused.
@@ -64,8 +64,9 @@ impl Node {
         let ways = Ways::Fixed(peer.endpoint.map(Path::Direct));
         let mut remote = remote(id, peer.address, None, Some(peer.key), ways);
         remote.fixed_mtu = peer.mtu;
-        if self.remotes.insert(remote).is_none() {
-            self.drops.count(Drop::NoRoute);
+        match self.remotes.insert(remote) {
+            Some(slot) => self.stale.peer(slot),
+            None => self.drops.count(Drop::NoRoute),
         }
     }
 
@@ -77,13 +78,13 @@ impl Node {
             self.drops.add(Drop::Untrusted, waiting);
         }
         if let Some(slot) = slot {
+            self.stale.peer(slot);
             self.release(slot);
         }
         self.friends.is_stale = true;
         self.lan.peers_changed();
         self.to_introduce.retain(|other| other != key);
         self.joining.retain(|_, inviter| inviter != key);
-        self.is_stale = true;
         self.publish();
     }
 
@@ -96,7 +97,7 @@ impl Node {
             let remote = self.remotes.get_mut(slot)?;
             remote.tunnel = Some(Arc::new(tunnel));
             remote.seen = Seen::default();
-            self.is_stale = true;
+            self.stale.peer(slot);
         }
         self.remotes.get(slot)?.tunnel.clone()
     }
@@ -111,7 +112,7 @@ impl Node {
         if let Ways::Agent(agent) = &mut remote.ways {
             agent.session_lost(now);
         }
-        self.is_stale = true;
+        self.stale.peer(slot);
         self.friend_changed(slot);
         self.drive(now, slot);
     }
@@ -124,6 +125,7 @@ impl Node {
         };
         remote.tunnel = None;
         remote.attempt.stop_initiating();
+        self.stale.peer(slot);
         if remote.attempt.is_wanted(now.monotonic) {
             self.want(now, slot);
         }

@@ -1,9 +1,11 @@
-//! What the datapath may know: the peer table, made anew whenever it would differ.
+//! What the datapath may know: the peer table, and a new one whenever it would differ.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::me::Me;
-use super::{Node, Output};
+use super::remote::Remote;
+use super::{Node, Output, Slot};
 use crate::identity::Address;
 use crate::peer::{Entry, Overlay, PeerTable, Relay};
 use crate::rendezvous::client::{Clients, Via};
@@ -14,23 +16,48 @@ pub(super) fn empty(me: &Me) -> PeerTable {
     PeerTable::new(overlay(me), None, Vec::new())
 }
 
+/// What is not in the table as it is.
+#[derive(Default)]
+pub(super) struct Stale {
+    slots: BTreeSet<Slot>,
+    relays: bool,
+}
+
+impl Stale {
+    /// A peer came, went, or is reached in another way.
+    pub fn peer(&mut self, slot: Slot) {
+        self.slots.insert(slot);
+    }
+
+    /// Our places on the relays are others.
+    pub fn relays(&mut self) {
+        self.relays = true;
+    }
+}
+
 impl Node {
-    /// Makes and gives out the table, if the former is no longer true.
+    /// Makes and gives out the table, if the former is no longer true. All that changed since is in it at once.
     pub(super) fn publish(&mut self) {
-        if !std::mem::take(&mut self.is_stale) {
+        let Stale { slots, relays: has_moved } = std::mem::take(&mut self.stale);
+        if slots.is_empty() && !has_moved {
             return;
         }
-        let entries = self.remotes.iter().map(|(_, remote)| Entry {
-            tunnel: remote.tunnel.clone(),
-            id: remote.key.map(|_| remote.id),
-            address: remote.address,
-            path: remote.path(),
-            mtu: remote.mtu(),
-        });
-        let table = PeerTable::new(overlay(&self.me), relays(&self.clients), entries.collect());
+        let changes = slots.into_iter().map(|slot| (slot, self.remotes.get(slot).map(entry)));
+        // A place on a relay is of use before all of them are known, which is when they are announced.
+        let table = self.table.changed(changes).with_relays(relays(&self.clients));
         self.table = Arc::new(table);
         // Ahead of everything: what leaves after it may be answered before the next output is carried out.
         self.outputs.push_front(Output::Table(self.table.clone()));
+    }
+}
+
+fn entry(remote: &Remote) -> Entry {
+    Entry {
+        tunnel: remote.tunnel.clone(),
+        id: remote.key.map(|_| remote.id),
+        address: remote.address,
+        path: remote.path(),
+        mtu: remote.mtu(),
     }
 }
 

@@ -1,15 +1,14 @@
-//! One peer as the node runs it, and all of them by every name that they have.
+//! One peer as the node runs it.
 
-use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
 use super::bucket::Bucket;
 use super::command::PathView;
 use crate::identity::{NodeId, PublicKey, TunnelKey};
-use crate::peer::{Slot, Tunnel, Waiting, initiation};
+use crate::peer::{Tunnel, Waiting, initiation};
 use crate::punch::Agent;
 use crate::rendezvous::bucket::Bucket as ByteBucket;
 use crate::wire::{Candidate, Nat, Now, Path};
@@ -72,6 +71,15 @@ pub(super) struct Seen {
     at: Option<Now>,
 }
 
+/// What went through a tunnel between two samples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sampled {
+    Nothing,
+    /// No packets of programs.
+    Words,
+    Data,
+}
+
 impl Remote {
     /// Where data goes now.
     pub fn path(&self) -> Option<Path> {
@@ -104,10 +112,10 @@ impl Remote {
         tunnel.is_some_and(|tunnel| tunnel.has_session())
     }
 
-    /// Tells the agent what went through the tunnel since the last sample; whether any of it was data.
-    pub fn sample(&mut self, now: Now) -> bool {
+    /// Tells the agent what went through the tunnel since the last sample.
+    pub fn sample(&mut self, now: Now) -> Sampled {
         let (Some(tunnel), Ways::Agent(agent)) = (&self.tunnel, &mut self.ways) else {
-            return false;
+            return Sampled::Nothing;
         };
         let counts = tunnel.traffic().sample();
         let latest = Seen {
@@ -130,7 +138,11 @@ impl Remote {
         if counts.data_on_path != seen.data {
             agent.replied(now);
         }
-        counts.sent_packets != seen.sent || counts.data_on_path != seen.data
+        match counts.sent_packets != seen.sent || counts.data_on_path != seen.data {
+            true => Sampled::Data,
+            false if counts.heard_on_path != seen.heard => Sampled::Words,
+            false => Sampled::Nothing,
+        }
     }
 
     /// Whether data goes straight to it now, and arrives.
@@ -153,6 +165,20 @@ impl Remote {
         }
     }
 
+    /// When it needs attention, and why.
+    pub fn due(&self) -> Option<(Instant, &'static str)> {
+        let agent = match &self.ways {
+            Ways::Agent(agent) => agent.poll_timeout(),
+            Ways::Fixed(_) => None,
+        };
+        agent.into_iter().chain(self.attempt.due()).min()
+    }
+
+    /// Whether it needs a look every now and then.
+    pub fn is_live(&self) -> bool {
+        self.tunnel.is_some() || !self.waiting.is_empty()
+    }
+
     /// Where a handshake message goes now.
     pub fn handshake_paths(&self) -> Vec<Path> {
         match &self.ways {
@@ -169,101 +195,4 @@ pub(super) fn view(path: Option<Path>) -> PathView {
         Some(Path::Relayed(relay)) => PathView::Relayed(relay.server),
         Some(Path::Friend { friend, .. }) => PathView::Friend(friend),
     }
-}
-
-/// All peers, by slot, ID, identity and tunnel key.
-#[derive(Default)]
-pub(super) struct Remotes {
-    slots: Vec<Option<Remote>>,
-    by_id: BTreeMap<NodeId, Slot>,
-    by_key: BTreeMap<PublicKey, Slot>,
-    by_tunnel: BTreeMap<TunnelKey, Slot>,
-}
-
-impl Remotes {
-    /// Gives a peer the lowest free slot; none when its ID is taken or all slots are.
-    pub fn insert(&mut self, remote: Remote) -> Option<Slot> {
-        if self.by_id.contains_key(&remote.id) {
-            return None;
-        }
-        let free = self.slots.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.slots.len());
-        let slot = Slot::new(u32::try_from(place).ok()?)?;
-        self.by_id.insert(remote.id, slot);
-        if let Some(key) = remote.key {
-            self.by_key.insert(key, slot);
-        }
-        if let Some(key) = remote.tunnel_key {
-            self.by_tunnel.insert(key, slot);
-        }
-        match self.slots.get_mut(place) {
-            Some(entry) => *entry = Some(remote),
-            None => self.slots.push(Some(remote)),
-        }
-        Some(slot)
-    }
-
-    pub fn remove(&mut self, slot: Slot) -> Option<Remote> {
-        let remote = self.slots.get_mut(place(slot))?.take()?;
-        self.by_id.remove(&remote.id);
-        self.by_key.retain(|_, other| *other != slot);
-        self.by_tunnel.retain(|_, other| *other != slot);
-        Some(remote)
-    }
-
-    /// Changes the tunnel key of a peer. One that another peer uses already is refused: an initiation
-    /// could not be told from the other's.
-    pub fn set_tunnel_key(&mut self, slot: Slot, key: TunnelKey) -> bool {
-        if self.by_tunnel.get(&key).is_some_and(|other| *other != slot) {
-            return false;
-        }
-        self.by_tunnel.retain(|_, other| *other != slot);
-        self.by_tunnel.insert(key, slot);
-        if let Some(remote) = self.get_mut(slot) {
-            remote.tunnel_key = Some(key);
-        }
-        true
-    }
-
-    pub fn get(&self, slot: Slot) -> Option<&Remote> {
-        self.slots.get(place(slot))?.as_ref()
-    }
-
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Remote> {
-        self.slots.get_mut(place(slot))?.as_mut()
-    }
-
-    pub fn of_id(&self, id: NodeId) -> Option<Slot> {
-        self.by_id.get(&id).copied()
-    }
-
-    pub fn of_key(&self, key: &PublicKey) -> Option<Slot> {
-        self.by_key.get(key).copied()
-    }
-
-    pub fn of_tunnel(&self, key: &TunnelKey) -> Option<Slot> {
-        self.by_tunnel.get(key).copied()
-    }
-
-    /// All slots in use, in order.
-    pub fn slots(&self) -> Vec<Slot> {
-        self.iter().map(|(slot, _)| slot).collect()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Remote)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(place, remote)| {
-            let slot = Slot::new(u32::try_from(place).ok()?)?;
-            Some((slot, remote.as_ref()?))
-        })
-    }
-
-    /// All peers in the order of their IDs.
-    pub fn by_id(&self) -> impl Iterator<Item = &Remote> {
-        self.by_id.values().filter_map(|slot| self.get(*slot))
-    }
-}
-
-fn place(slot: Slot) -> usize {
-    slot.number() as usize
 }

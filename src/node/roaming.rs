@@ -41,7 +41,7 @@ impl Node {
         if !self.refused.take(now.monotonic) {
             return;
         }
-        for slot in self.remotes.slots() {
+        for slot in self.remotes.live() {
             let path = self.remotes.get(slot).and_then(|remote| remote.path());
             let Some(path) = path.filter(|path| self.leaves_by(*path, hop)) else { continue };
             self.with_agent(slot, |agent| agent.refused(now, path));

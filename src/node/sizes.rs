@@ -1,7 +1,7 @@
 //! How large packets may be: what our own system says about datagrams, and what programs are told.
 
 use super::remote::{Remote, Ways};
-use super::{Node, Output, Slot};
+use super::{Node, Output};
 use crate::wire::{Drop, Hop, Mtu, Now, too_big::too_big};
 
 impl Node {
@@ -12,7 +12,8 @@ impl Node {
             let way = remote.path().and_then(|path| self.table.first_hop(path));
             way.is_some_and(|(of, _)| of == hop)
         };
-        let slots: Vec<Slot> = self.remotes.iter().filter(|(_, remote)| uses(remote)).map(|(slot, _)| slot).collect();
+        let mut slots = self.remotes.live();
+        slots.retain(|slot| self.remotes.get(*slot).is_some_and(uses));
         for slot in slots {
             if let Some(Ways::Agent(agent)) = self.remotes.get_mut(slot).map(|remote| &mut remote.ways) {
                 agent.mtu_refused(now, inner);

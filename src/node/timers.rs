@@ -24,8 +24,9 @@ pub(super) struct Timers {
     sweep_at: Instant,
     tidy_at: Instant,
     second: Instant,
-    /// The last look at what went through tunnels, and the last time that something had.
-    looked: Instant,
+    /// The next look at what went through tunnels, besides those of the sweeps.
+    look_at: Option<Instant>,
+    /// The last time that something had.
     carried: Option<Instant>,
     /// Tell peers about changed candidates.
     pub announce_at: Option<Instant>,
@@ -39,16 +40,23 @@ impl Timers {
             sweep_at: now,
             tidy_at: now + TIDY,
             second: now,
-            looked: now,
+            look_at: None,
             carried: None,
             announce_at: None,
             introduce_at: None,
         }
     }
 
-    /// When to look again at what went through tunnels.
-    fn look_at(&self) -> Option<Instant> {
-        self.carried.filter(|at| self.looked < *at + LIVELY).map(|_| self.looked + LOOK)
+    /// All tunnels are looked at now: again soon, if something went through one of late.
+    fn looked(&mut self, now: Instant) {
+        let is_lively = self.carried.is_some_and(|at| now < at + LIVELY);
+        self.look_at = is_lively.then_some(now + LOOK);
+    }
+
+    /// Something went through a tunnel.
+    fn carried(&mut self, now: Instant) {
+        self.carried = Some(now);
+        self.look_at.get_or_insert(now + LOOK);
     }
 
     /// Whether another second than last time has begun.
@@ -66,32 +74,33 @@ impl Node {
         self.clients.handle_timeout(now);
         self.drain_clients(now);
         let is_sweep = self.timers.sweep_at <= now.monotonic;
-        self.look(now);
-        for slot in self.remotes.slots() {
-            if is_sweep {
-                self.sweep(now, slot);
-            }
-            if let Some(remote) = self.remotes.get_mut(slot)
-                && let Ways::Agent(agent) = &mut remote.ways
-            {
-                agent.handle_timeout(now);
-            }
-            self.drive(now, slot);
-            self.step(now, slot);
-        }
+        self.look(now, is_sweep);
         if is_sweep {
             self.timers.sweep_at = now.monotonic + SWEEP;
+            for slot in self.remotes.live() {
+                self.sweep(now, slot);
+            }
         }
+        let ready = self.remotes.ready(now.monotonic);
+        for slot in &ready {
+            self.with_agent(*slot, |agent| agent.handle_timeout(now));
+            self.drive(now, *slot);
+            self.step(now, *slot);
+        }
+        self.remotes.calm(&ready);
         self.ask_stun(now);
         self.run_own(now);
     }
 
-    /// Tells every agent what went through its tunnel.
-    fn look(&mut self, now: Now) {
-        self.timers.looked = now.monotonic;
-        for slot in self.remotes.slots() {
-            if self.remotes.get_mut(slot).is_some_and(|remote| remote.sample(now)) {
-                self.timers.carried = Some(now.monotonic);
+    /// Tells agents what went through their tunnels: all of them every now and then, and those that are about to judge.
+    fn look(&mut self, now: Now, is_sweep: bool) {
+        let is_due = is_sweep || self.timers.look_at.is_some_and(|at| at <= now.monotonic);
+        if is_due {
+            self.timers.looked(now.monotonic);
+        }
+        for slot in if is_due { self.remotes.live() } else { self.remotes.overdue(now.monotonic) } {
+            if self.remotes.sample(now, slot) {
+                self.timers.carried(now.monotonic);
             }
         }
     }
@@ -123,29 +132,22 @@ impl Node {
             self.punching.due(),
             self.lan.due(),
             self.friends.due(now.monotonic),
-            self.is_sweeping().then_some((self.timers.sweep_at, "tunnels")),
-            self.timers.look_at().map(|at| (at, "traffic")),
+            (!self.remotes.is_quiet()).then_some((self.timers.sweep_at, "tunnels")),
+            self.timers.look_at.map(|at| (at, "traffic")),
+            self.remotes.due(),
         ];
-        let remotes = self.remotes.iter().filter_map(|(_, remote)| due(remote));
         let tidy = (self.timers.tidy_at, "expiries");
         let idle = (now.monotonic + IDLE, "nothing");
-        let all = own.into_iter().flatten().chain(remotes);
-        all.chain([tidy]).min().unwrap_or(idle)
-    }
-
-    fn is_sweeping(&self) -> bool {
-        let needs = |remote: &Remote| remote.tunnel.is_some() || !remote.waiting.is_empty();
-        self.remotes.iter().any(|(_, remote)| needs(remote))
+        own.into_iter().flatten().chain([tidy]).min().unwrap_or(idle)
     }
 
     /// Runs the timers of one tunnel. Not while an answer is due at any moment: WireGuard would take the pause before the
     /// question for silence of the peer, and begin a handshake.
     fn sweep(&mut self, now: Now, slot: Slot) {
-        let Some(remote) = self.remotes.get_mut(slot) else {
+        self.expire_waiting(now, slot);
+        let Some(remote) = self.remotes.get(slot) else {
             return;
         };
-        let expired = remote.waiting.expire(now.monotonic) as u64;
-        self.drops.add(Drop::WaitingExpired, expired);
         let Some(tunnel) = remote.tunnel.clone() else {
             return;
         };
@@ -174,18 +176,21 @@ impl Node {
     }
 }
 
+impl Node {
+    fn expire_waiting(&mut self, now: Now, slot: Slot) {
+        if self.remotes.get(slot).is_none_or(|remote| remote.waiting.is_empty()) {
+            return;
+        }
+        if let Some(remote) = self.remotes.get_mut(slot) {
+            let expired = remote.waiting.expire(now.monotonic) as u64;
+            self.drops.add(Drop::WaitingExpired, expired);
+        }
+    }
+}
+
 fn remote_is_asking(remote: Option<&Remote>) -> bool {
     remote.is_some_and(|remote| match &remote.ways {
         Ways::Agent(agent) => remote.is_up && agent.is_asking(),
         Ways::Fixed(_) => false,
     })
-}
-
-/// When a peer needs attention.
-fn due(remote: &Remote) -> Option<(Instant, &'static str)> {
-    let agent = match &remote.ways {
-        Ways::Agent(agent) => agent.poll_timeout(),
-        Ways::Fixed(_) => None,
-    };
-    agent.into_iter().chain(remote.attempt.due()).min()
 }

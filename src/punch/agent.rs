@@ -161,6 +161,11 @@ impl Agent {
         self.remote(self.chosen()?)?.rtt
     }
 
+    /// Whether the peer may be reached by this path.
+    pub fn knows(&self, path: Path) -> bool {
+        self.paths.get(path).is_some() || self.chosen() == Some(path)
+    }
+
     /// What was tried and what came of it: told candidates by rank, then paths seen.
     pub fn report(&self) -> Vec<PathReport> {
         self.paths.report(self.chosen(), &self.standby_paths())

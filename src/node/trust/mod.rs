@@ -21,7 +21,7 @@ use crate::wire::introduction::Nonce;
 pub use asking::{Asked, Verdict};
 
 /// The most trusted peers.
-pub const MAX_PEERS: usize = 4096;
+pub const MAX_PEERS: usize = 16_384;
 /// The most requests to us that wait for a decision; a newer one is refused.
 pub const MAX_PENDING: usize = 256;
 /// The most requests of ours that wait for an answer.
