@@ -1,6 +1,7 @@
 //! Keeps the directory that services read in step with the node.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -14,11 +15,18 @@ pub fn alone(id: NodeId, key: PublicKey, address: std::net::Ipv6Addr) -> Roster 
     Roster::new(Member { id, key, hostname: None, address, is_online: true }, [])
 }
 
-/// Writes the roster anew at each change, until the node ends.
+/// The longest time that services may not know of a change.
+const LONGEST: Duration = Duration::from_millis(200);
+/// Of the time, at most one part in so many goes into rosters: with many peers changes that come together are read together.
+const SHARE: u32 = 20;
+
+/// Writes the roster anew after changes, until the node ends.
 pub async fn follow(mut calls: Calls, roster: watch::Sender<Arc<Roster>>) {
     loop {
         calls.changes.borrow_and_update();
+        let start = Instant::now();
         let Some(now) = read(&calls).await else { return };
+        let took = start.elapsed();
         roster.send_if_modified(|known| {
             let differs = **known != now;
             if differs {
@@ -26,6 +34,7 @@ pub async fn follow(mut calls: Calls, roster: watch::Sender<Arc<Roster>>) {
             }
             differs
         });
+        tokio::time::sleep((took * SHARE).min(LONGEST)).await;
         if calls.changes.changed().await.is_err() {
             return;
         }
