@@ -32,13 +32,22 @@ pub struct Facts {
     pub firewall: Option<String>,
 }
 
+/// How often something has changed that somebody may wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Of all kinds.
+    pub all: u64,
+    /// That a peer was trusted no longer.
+    pub removals: u64,
+}
+
 /// The daemon, as the local socket sees it.
 #[derive(Clone)]
 pub struct Calls {
     /// To the task that owns the node.
     pub node: mpsc::Sender<Call>,
     /// Counts what somebody may wait for.
-    pub changes: watch::Receiver<u64>,
+    pub changes: watch::Receiver<Changes>,
     /// Whether the node has found its rendezvous, or that it is away.
     pub ready: watch::Receiver<bool>,
     /// Ends the daemon.

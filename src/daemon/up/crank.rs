@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::calls::Changes;
 use super::multicast::{Heard, Lan};
 use super::sleep::{self, LOOK, Sleep};
 use super::stun::{self, Resolved};
@@ -84,7 +85,7 @@ pub struct Crank {
     /// The LAN's group.
     pub lan: Lan,
     /// Counts changes that somebody may wait for.
-    pub changes: watch::Sender<u64>,
+    pub changes: watch::Sender<Changes>,
     /// Set once it is known how the rendezvous stands.
     pub ready: watch::Sender<bool>,
 }
@@ -224,11 +225,14 @@ impl Crank {
         if super::readiness::settles(event) {
             self.ready.send_replace(true);
         }
+        if matches!(event, Event::PeerUntrusted { .. }) {
+            self.changes.send_modify(|count| count.removals += 1);
+        }
         self.changed();
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.send_modify(|count| count.all += 1);
     }
 }
 

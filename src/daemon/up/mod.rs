@@ -83,7 +83,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
     let (slow, slow_items) = mpsc::channel(SLOW_QUEUE);
     let links = Links::start(&ground.state.identity, &server.dial, config.proxy.as_ref())?;
     let (calls_in, calls) = mpsc::channel(CALL_QUEUE);
-    let (changes, changed) = watch::channel(0);
+    let (changes, changed) = watch::channel(calls::Changes::default());
     let facts = Arc::new(Facts {
         settings: config.settings.clone(),
         interface: ground.device.name().to_owned(),

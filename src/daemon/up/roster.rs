@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 
-use super::calls::Calls;
+use super::calls::{Calls, Changes};
 use crate::identity::{NodeId, PublicKey};
 use crate::node::{Answer, Command, Info, PathView, PeerView};
 use crate::services::directory::{Member, Roster};
@@ -15,7 +16,7 @@ pub fn alone(id: NodeId, key: PublicKey, address: std::net::Ipv6Addr) -> Roster 
     Roster::new(Member { id, key, hostname: None, address, is_online: true }, [])
 }
 
-/// The longest time that services may not know of a change.
+/// The longest time that services may not know of a change, other than that somebody is trusted no longer.
 const LONGEST: Duration = Duration::from_millis(200);
 /// Of the time, at most one part in so many goes into rosters: with many peers changes that come together are read together.
 const SHARE: u32 = 20;
@@ -23,7 +24,7 @@ const SHARE: u32 = 20;
 /// Writes the roster anew after changes, until the node ends.
 pub async fn follow(mut calls: Calls, roster: watch::Sender<Arc<Roster>>) {
     loop {
-        calls.changes.borrow_and_update();
+        let seen = *calls.changes.borrow_and_update();
         let start = Instant::now();
         let Some(now) = read(&calls).await else { return };
         let took = start.elapsed();
@@ -34,11 +35,19 @@ pub async fn follow(mut calls: Calls, roster: watch::Sender<Arc<Roster>>) {
             }
             differs
         });
-        tokio::time::sleep((took * SHARE).min(LONGEST)).await;
-        if calls.changes.changed().await.is_err() {
+        if next(&mut calls.changes, seen, (took * SHARE).min(LONGEST)).await.is_err() {
             return;
         }
     }
+}
+
+/// Waits for a change of what was seen, and a while longer for others; who is trusted no longer is served no longer.
+async fn next(changes: &mut watch::Receiver<Changes>, seen: Changes, pause: Duration) -> Result<(), RecvError> {
+    let removed = async { changes.wait_for(|now| now.removals != seen.removals).await.map(drop) };
+    if let Ok(removed) = tokio::time::timeout(pause, removed).await {
+        return removed;
+    }
+    changes.wait_for(|now| *now != seen).await.map(drop)
 }
 
 async fn read(calls: &Calls) -> Option<Roster> {
@@ -59,4 +68,26 @@ fn member(peer: &PeerView) -> Option<Member> {
     let key = peer.key.filter(|_| peer.trusted)?;
     let is_online = peer.path != PathView::None;
     Some(Member { id: peer.id, key, hostname: peer.hostname.clone(), address: peer.address, is_online })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn after(seen: Changes, now: Changes, pause: Duration) -> Duration {
+        let (_sender, mut changes) = watch::channel(now);
+        let start = Instant::now();
+        next(&mut changes, seen, pause).await.unwrap();
+        start.elapsed()
+    }
+
+    #[tokio::test]
+    async fn only_the_removal_of_a_peer_is_not_put_off() {
+        let seen = Changes { all: 1, removals: 1 };
+        let pause = Duration::from_millis(20);
+        assert!(after(seen, Changes { all: 2, removals: 1 }, pause).await >= pause);
+        let hour = Duration::from_secs(3600);
+        let removed = after(seen, Changes { all: 2, removals: 2 }, hour);
+        assert!(tokio::time::timeout(hour / 60, removed).await.unwrap() < hour);
+    }
 }
