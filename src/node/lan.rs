@@ -58,9 +58,14 @@ impl Lan {
         Lan { is_on, pairs: Pairs::default(), schedule: Schedule::new(now), own: VecDeque::new() }
     }
 
-    /// The trusted peers are not the same as before.
+    /// Somebody is trusted who was not before.
     pub fn peers_changed(&mut self) {
         self.pairs.peers_changed();
+    }
+
+    /// A peer is trusted no longer.
+    pub fn forget(&mut self, key: &PublicKey) {
+        self.pairs.forget(key);
     }
 
     /// Our addresses changed: whoever is missing may be on this LAN.
@@ -135,9 +140,8 @@ impl Node {
     /// A beacon to these peers; none where there is nothing to say, or nobody who may hear of it again so soon.
     fn make_beacon(&mut self, now: Now, keys: &[PublicKey], answer: bool) -> Option<Vec<u8>> {
         let introduction = self.lan_introduction(answer)?;
-        self.lan.pairs.refresh(now, &self.me.identity, &self.book);
-        let (pairs, rng) = (&mut self.lan.pairs, &mut self.rng);
-        let receivers = keys.iter().filter_map(|key| pairs.receiver(window(now), key, rng));
+        let (pairs, us, rng) = (&mut self.lan.pairs, &self.me.identity, &mut self.rng);
+        let receivers = keys.iter().filter_map(|key| pairs.receiver(window(now), us, key, rng));
         let receivers: Vec<Receiver> = receivers.take(beacon::MAX_RECEIVERS).collect();
         if receivers.is_empty() {
             return None;

@@ -82,7 +82,7 @@ impl Node {
             self.release(slot);
         }
         self.friends.is_stale = true;
-        self.lan.peers_changed();
+        self.lan.forget(key);
         self.to_introduce.retain(|other| other != key);
         self.joining.retain(|_, inviter| inviter != key);
         self.publish();
