@@ -119,14 +119,14 @@ impl Node {
 
     /// The tunnel of a peer is over. Whoever still wants to reach the peer starts another.
     pub(super) fn end_tunnel(&mut self, now: Now, slot: Slot) {
-        self.session_down(now, slot);
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
         };
         remote.tunnel = None;
         remote.attempt.stop_initiating();
-        self.stale.peer(slot);
-        if remote.attempt.is_wanted(now.monotonic) {
+        let is_wanted = remote.attempt.is_wanted(now.monotonic);
+        self.session_down(now, slot);
+        if is_wanted {
             self.want(now, slot);
         }
     }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::world::{World, identity, records};
-use crate::identity::{Target, TunnelCertificate, TunnelSecret, envelope};
+use crate::identity::{Identity, Target, TunnelCertificate, TunnelSecret, envelope};
 use crate::node::*;
 use crate::wire::Nat;
 use crate::wire::introduction::Introduction;
@@ -208,20 +208,7 @@ fn an_introduction_needs_a_certificate_that_is_its_own_and_not_older() {
         TunnelCertificate::issue(&sender, &secret, 1),
     ];
     for certificate in certificates {
-        let introduction = Introduction {
-            certificate,
-            hostname: None,
-            candidates: Vec::new(),
-            boot: 1,
-            answer: false,
-            nat: Nat::default(),
-            relays: false,
-            friends: Vec::new(),
-        };
-        let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let recipient = world.hosts[0].key;
-        let sealed = envelope::seal(&sender, &recipient, 1, &introduction.encode(), &mut rng);
-        world.tell(0, Delivered { sealed, delivery: 0 });
+        introduce(&mut world, &sender, certificate);
     }
     world.run(SECOND);
     assert_eq!(world.dropped(0, Drop::MalformedIntroduction), 1);
@@ -379,4 +366,41 @@ fn candidates_stand_in_the_order_of_their_worth() {
     assert_eq!(kinds, sorted);
     let mapped = kinds.iter().filter(|kind| **kind == CandidateKind::Mapped).count();
     assert_eq!(mapped, 3, "a few, and none that is a host candidate already: {:?}", status.candidates);
+}
+
+#[test]
+fn a_tunnel_that_ended_is_gone_from_the_table_at_once() {
+    let mut world = friends();
+    world.run(SECOND * 3);
+    let address = world.address(1);
+    let key = |world: &World| {
+        let table = world.hosts[0].node.table();
+        table.by_address(address).unwrap().tunnel.as_ref().map(|tunnel| tunnel.peer_key())
+    };
+    let former = key(&world).unwrap();
+    world.is_cut = true;
+    let (sender, secret) = (identity(1), TunnelSecret::from_bytes([99; 32]));
+    introduce(&mut world, &sender, TunnelCertificate::issue(&sender, &secret, 5));
+    assert_ne!(key(&world), Some(former), "the peer has another key now, and the former opens nothing");
+    world.run(SECOND * 3);
+    assert_eq!(key(&world), Some(secret.public()));
+}
+
+/// Brings node 0 an introduction with this certificate, as if from node 1.
+fn introduce(world: &mut World, sender: &Identity, certificate: TunnelCertificate) {
+    let introduction = Introduction {
+        certificate,
+        hostname: None,
+        candidates: Vec::new(),
+        boot: 1,
+        answer: false,
+        nat: Nat::default(),
+        relays: false,
+        friends: Vec::new(),
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let recipient = world.hosts[0].key;
+    let sealed = envelope::seal(sender, &recipient, 1, &introduction.encode(), &mut rng);
+    world.tell(0, Delivered { sealed, delivery: 0 });
+    world.run(Duration::from_millis(6));
 }
