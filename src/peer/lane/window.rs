@@ -5,17 +5,14 @@ use crate::wire::Drop;
 /// How far behind the highest counter a datagram may come.
 pub(super) const SIZE: u64 = 8192;
 const WORD: u64 = u64::BITS as u64;
+const WORDS: usize = (SIZE / WORD) as usize;
 
 /// A bit for each of the [`SIZE`] counters before `next`; that of counter c is bit c modulo [`SIZE`] (RFC 6479).
+#[derive(Default)]
 pub(super) struct Window {
     next: u64,
-    seen: [u64; (SIZE / WORD) as usize],
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Window { next: 0, seen: [0; (SIZE / WORD) as usize] }
-    }
+    /// As many words as the counters so far need, and no more than [`WORDS`]: most sessions carry little.
+    seen: Vec<u64>,
 }
 
 impl Window {
@@ -29,11 +26,14 @@ impl Window {
     pub(super) fn take(&mut self, counter: u64) -> Result<(), Drop> {
         self.check(counter)?;
         if counter >= self.next {
+            self.grow(counter);
             self.pass_over(counter);
             self.next = counter + 1;
         }
         let (word, bit) = place(counter);
-        self.seen[word] |= 1 << bit;
+        if let Some(seen) = self.seen.get_mut(word) {
+            *seen |= 1 << bit;
+        }
         Ok(())
     }
 
@@ -44,7 +44,15 @@ impl Window {
 
     fn has(&self, counter: u64) -> bool {
         let (word, bit) = place(counter);
-        self.seen[word] >> bit & 1 == 1
+        self.seen.get(word).is_some_and(|seen| seen >> bit & 1 == 1)
+    }
+
+    /// Makes room for all counters up to this one.
+    fn grow(&mut self, counter: u64) {
+        let words = counter.min(SIZE - 1) / WORD + 1;
+        if self.seen.len() < words as usize {
+            self.seen.resize((words as usize).next_power_of_two().min(WORDS), 0);
+        }
     }
 
     /// Forgets what stands in the places of the counters from `next` up to this one.
@@ -57,7 +65,9 @@ impl Window {
         while at < counter {
             let (word, bit) = place(at);
             let span = (WORD - bit).min(counter - at);
-            self.seen[word] &= !(u64::MAX >> (WORD - span) << bit);
+            if let Some(seen) = self.seen.get_mut(word) {
+                *seen &= !(u64::MAX >> (WORD - span) << bit);
+            }
             at += span;
         }
     }
