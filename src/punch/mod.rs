@@ -30,6 +30,7 @@ mod agent;
 mod arrivals;
 mod candidates;
 mod decisions;
+mod draws;
 mod facts;
 mod hush;
 mod mtu;

@@ -26,7 +26,8 @@ const PROBE_BACK: Duration = Duration::from_millis(100);
 
 /// All paths to one peer, at most `MAX_DIRECT + MAX_RELAYED + MAX_SEEN` and the chosen one.
 pub(super) struct Paths {
-    remotes: BTreeMap<Path, Remote>,
+    /// Boxed: a tree has room for eleven at least, and most peers have few.
+    remotes: BTreeMap<Path, Box<Remote>>,
     overlay: Ipv6Net,
     families: Families,
     relays: Vec<SocketAddr>,
@@ -49,15 +50,15 @@ impl Paths {
     }
 
     pub(super) fn get(&self, path: Path) -> Option<&Remote> {
-        self.remotes.get(&path)
+        self.remotes.get(&path).map(|remote| &**remote)
     }
 
     pub(super) fn get_mut(&mut self, path: Path) -> Option<&mut Remote> {
-        self.remotes.get_mut(&path)
+        self.remotes.get_mut(&path).map(|remote| &mut **remote)
     }
 
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
-        self.remotes.values_mut()
+        self.remotes.values_mut().map(|remote| &mut **remote)
     }
 
     /// Takes what we can send from; returns whether that makes a path sendable that was not.
@@ -95,7 +96,7 @@ impl Paths {
         for candidate in told {
             let origin = Origin::Told(candidate.kind);
             let remote = self.remotes.entry(candidate.path);
-            remote.or_insert_with(|| Remote::new(origin)).origin = origin;
+            remote.or_insert_with(|| Box::new(Remote::new(origin))).origin = origin;
         }
         let new = self.remotes.len() > known;
         self.trim(chosen);
@@ -109,7 +110,7 @@ impl Paths {
             return false;
         }
         let remote = self.remotes.entry(path);
-        remote.or_insert_with(|| Remote::new(Origin::Seen)).heard = Some(now);
+        remote.or_insert_with(|| Box::new(Remote::new(Origin::Seen))).heard = Some(now);
         self.trim(chosen);
         !known && self.remotes.contains_key(&path)
     }
@@ -117,7 +118,7 @@ impl Paths {
     /// Notes that the session came up by a path, wherever it leads.
     pub(super) fn carried(&mut self, now: Instant, path: Path) {
         let remote = self.remotes.entry(path);
-        remote.or_insert_with(|| Remote::new(Origin::Seen)).carried(now);
+        remote.or_insert_with(|| Box::new(Remote::new(Origin::Seen))).carried(now);
         self.trim(Some(path));
     }
 
@@ -237,8 +238,8 @@ impl Paths {
     }
 
     pub(super) fn report(&self, chosen: Option<Path>, standby: &[Path]) -> Vec<PathReport> {
-        let line = |(path, remote): (&Path, &Remote)| remote.report(*path, chosen, standby);
-        let mut lines: Vec<PathReport> = self.remotes.iter().map(line).collect();
+        let remotes = self.remotes.iter();
+        let mut lines: Vec<_> = remotes.map(|(path, remote)| remote.report(*path, chosen, standby)).collect();
         lines.sort_by_key(|line| line.origin);
         lines
     }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::RngCore;
 
+use super::draws::Draws;
 use crate::wire::Path;
 
 /// Probes remembered; the oldest is forgotten first.
@@ -25,12 +25,12 @@ struct Probe {
 /// cannot prove a path at whose far end it does not listen.
 pub(super) struct Probes {
     outstanding: VecDeque<Probe>,
-    ids: ChaCha8Rng,
+    ids: Draws,
 }
 
 impl Probes {
     pub(super) fn new(seed: u64) -> Self {
-        Self { outstanding: VecDeque::new(), ids: ChaCha8Rng::seed_from_u64(seed) }
+        Self { outstanding: VecDeque::new(), ids: Draws::new(seed) }
     }
 
     /// Notes a probe, and gives its id.
@@ -39,7 +39,7 @@ impl Probes {
         if self.outstanding.len() >= MAX_OUTSTANDING {
             self.outstanding.pop_front();
         }
-        let id = self.ids.next_u64();
+        let id = self.ids.rng().next_u64();
         self.outstanding.push_back(Probe { id, via, sent: now });
         id
     }
@@ -59,7 +59,7 @@ impl Probes {
     /// A number below `bound`, which is not 0.
     pub(super) fn jitter(&mut self, bound: Duration) -> Duration {
         let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX).max(1);
-        Duration::from_millis(self.ids.next_u64() % millis)
+        Duration::from_millis(self.ids.rng().next_u64() % millis)
     }
 
     fn expire(&mut self, now: Instant) {

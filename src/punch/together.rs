@@ -24,8 +24,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::RngCore;
 
+use super::draws::Draws;
 use super::tactic::{Aim, Tactic};
 use crate::wire::control::Punch;
 use crate::wire::nat::Ports;
@@ -137,19 +138,12 @@ pub(super) struct Together {
     next: Option<Instant>,
     attempts: usize,
     last_heavy: Option<Instant>,
-    rng: ChaCha8Rng,
+    draws: Draws,
 }
 
 impl Together {
     pub fn new(leads: bool, seed: u64) -> Together {
-        Together {
-            leads,
-            state: State::Idle,
-            next: None,
-            attempts: 0,
-            last_heavy: None,
-            rng: ChaCha8Rng::seed_from_u64(seed),
-        }
+        Together { leads, state: State::Idle, next: None, attempts: 0, last_heavy: None, draws: Draws::new(seed) }
     }
 
     /// There is reason to search anew: the first attempt is soon.
@@ -189,7 +183,7 @@ impl Together {
         let State::Preparing { offer, .. } = &self.state else { return None };
         match *offer {
             None => {
-                let attempt = (self.rng.next_u64() & !1) | (self.attempts as u64 & 1);
+                let attempt = (self.draws.rng().next_u64() & !1) | (self.attempts as u64 & 1);
                 let until = now + PATIENCE.max(between.rtt.unwrap_or_default() * 4);
                 self.state = State::Offered { until, attempt, sockets: sockets.to_vec() };
                 Some(Step::Offer(Punch { attempt, endpoint }))
@@ -237,7 +231,7 @@ impl Together {
             State::Idle => out.extend(self.begin(now, between, wanted)),
             State::Preparing { .. } | State::Offered { .. } => out.push(self.give_up(now, between)),
             State::Firing(fire) => {
-                if !fire.shoot(now, &mut self.rng, out) {
+                if !fire.shoot(now, self.draws.rng(), out) {
                     out.push(self.give_up(now, between));
                 }
             }
