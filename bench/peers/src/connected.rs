@@ -35,8 +35,16 @@ pub fn measure(programs: &Path, count: u32) -> anyhow::Result<()> {
     let socket = folder.path().join("pilotd.sock");
     let port = PORT.to_string();
     let arguments = [
-        "up", "--foreground", "--config", text(&config)?, "--state", text(&state)?, "--socket", text(&socket)?,
-        "--listen-port", &port,
+        "up",
+        "--foreground",
+        "--config",
+        text(&config)?,
+        "--state",
+        text(&state)?,
+        "--socket",
+        text(&socket)?,
+        "--listen-port",
+        &port,
     ];
     let daemon = Daemon::start(programs, &socket, &arguments, &folder.path().join("log"))?;
     daemon.ready()?;

@@ -18,7 +18,10 @@ const WATCHED: Duration = Duration::from_secs(70);
 
 /// Prints what so many known peers cost, beside none.
 pub fn measure(programs: &Path, count: u64) -> anyhow::Result<()> {
-    println!("{:>8} {:>10} {:>12} {:>10} {:>12} {:>14}", "known", "start s", "idle % core", "RSS KiB", "peers ms", "daemon CPU ms");
+    println!(
+        "{:>8} {:>10} {:>12} {:>10} {:>12} {:>14}",
+        "known", "start s", "idle % core", "RSS KiB", "peers ms", "daemon CPU ms"
+    );
     for count in [0, count] {
         row(programs, count)?;
     }
@@ -49,7 +52,8 @@ fn row(programs: &Path, count: u64) -> anyhow::Result<()> {
 
 fn rendezvous_url(programs: &Path, state: &Path) -> anyhow::Result<String> {
     let mut command = std::process::Command::new(programs.join("pilotd"));
-    let output = command.args(["rendezvous", "--state", text(state)?, "--advertise", "127.0.0.1", "--print-url"]).output()?;
+    let output =
+        command.args(["rendezvous", "--state", text(state)?, "--advertise", "127.0.0.1", "--print-url"]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
