@@ -16,7 +16,8 @@ impl Node {
         tunnel.with_lane(ours, theirs)
     }
 
-    /// Says what the lane of a peer has to say: after each handshake, and again while nothing comes back.
+    /// Says what the lane of a peer has to say: after each handshake that has something to carry, and again while nothing
+    /// comes back.
     pub(super) fn tend_lane(&mut self, now: Now, slot: Slot) {
         let Some(remote) = self.remotes.get(slot) else { return };
         let Some(tunnel) = remote.tunnel.clone() else { return };

@@ -58,6 +58,11 @@ impl Traffic {
         self.data_on_path.fetch_add(1, Relaxed);
     }
 
+    /// Packets of programs both ways: no keepalives, nothing of our own.
+    pub(super) fn packets(&self) -> u64 {
+        self.sent_packets.load(Relaxed) + self.received_packets.load(Relaxed)
+    }
+
     /// The counters now.
     pub fn sample(&self) -> TrafficCounts {
         TrafficCounts {

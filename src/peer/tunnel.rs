@@ -126,7 +126,9 @@ impl Tunnel {
     /// the peer one of eight session places, so leave seconds between them; unanswered, the timers
     /// repeat it every 5 s for 90 s.
     pub fn initiate(&self, out: &mut [u8]) -> Option<usize> {
-        self.changing(|engine| engine.initiate(out))
+        let len = self.changing(|engine| engine.initiate(out))?;
+        self.handshake_begins();
+        Some(len)
     }
 
     /// Answers an initiation of this peer; gives the length of the response in `out`.
@@ -158,7 +160,9 @@ impl Tunnel {
     pub fn tick(&self, out: &mut [u8]) -> Tick {
         self.reported.store(false, Ordering::Relaxed);
         let tick = self.changing(|engine| engine.tick(out));
-        self.note(tick);
+        if let Tick::Initiation(_) = tick {
+            self.handshake_begins();
+        }
         tick
     }
 

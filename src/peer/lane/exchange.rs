@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     /// Handshakes that we answered, by our index; the peer may offer a lane for each once.
     answered: [Option<Handshake>; PLACES],
     offer: Option<Offer>,
+    /// Packets of programs that the tunnel had carried when our last initiation was made.
+    carried: u64,
     acceptance: Option<Acceptance>,
     /// The acceptance that made our last lane.
     taken: Option<LaneShare>,
@@ -44,6 +46,9 @@ pub(super) struct Exchange {
 /// Ours, until it is accepted.
 struct Offer {
     handshake: Handshake,
+    /// Packets of programs that the tunnel had carried before this handshake: a lane for none would only make idle
+    /// peers talk.
+    carried: u64,
     /// The secret and what was said of it, as soon as it was said.
     made: Option<(EphemeralSecret, LaneShare)>,
     repeats: Repeats,
@@ -79,10 +84,18 @@ impl Repeats {
 }
 
 impl Exchange {
+    /// We make an initiation, after so many packets of programs.
+    pub(super) fn begins(&mut self, carried: u64) {
+        self.carried = carried;
+    }
+
     /// A handshake was completed, or answered: there may be a lane for it.
     pub(super) fn handshake(&mut self, handshake: Handshake) {
         match handshake.is_ours {
-            true => self.offer = Some(Offer { handshake, made: None, repeats: Repeats::default() }),
+            true => {
+                let (carried, repeats) = (self.carried, Repeats::default());
+                self.offer = Some(Offer { handshake, carried, made: None, repeats });
+            }
             false => {
                 if let Some(answered) = self.answered.get_mut(place(handshake.local)) {
                     *answered = Some(handshake);
@@ -91,14 +104,16 @@ impl Exchange {
         }
     }
 
-    /// What to say now. `is_proven`: whether the peer was heard in the lane of the handshake with this index of ours.
+    /// What to say now. `carried`: how many packets of programs the tunnel has carried; `is_proven`: whether the peer was
+    /// heard in the lane of the handshake with this index of ours.
     pub(super) fn poll(
         &mut self,
         now: Instant,
         rng: &mut impl CryptoRngCore,
+        carried: u64,
         is_proven: impl Fn(u32) -> bool,
     ) -> Option<Control> {
-        self.repeat_offer(now, rng).or_else(|| self.repeat_acceptance(now, is_proven))
+        self.repeat_offer(now, rng, carried).or_else(|| self.repeat_acceptance(now, is_proven))
     }
 
     /// Takes the peer's offer; an agreement unless it is one that was taken already, and our acceptance.
@@ -141,9 +156,10 @@ impl Exchange {
         Ok(Some(agreement))
     }
 
-    fn repeat_offer(&mut self, now: Instant, rng: &mut impl CryptoRngCore) -> Option<Control> {
+    fn repeat_offer(&mut self, now: Instant, rng: &mut impl CryptoRngCore, carried: u64) -> Option<Control> {
         let is_ignored = self.is_ignored;
-        let offer = self.offer.as_mut().filter(|offer| offer.repeats.is_due(now))?;
+        let is_wanted = |offer: &&mut Offer| carried != offer.carried && offer.repeats.is_due(now);
+        let offer = self.offer.as_mut().filter(is_wanted)?;
         // Who never answers costs one datagram a handshake.
         if offer.repeats.is_exhausted() || (is_ignored && offer.repeats.said > 0) {
             self.is_ignored = true;

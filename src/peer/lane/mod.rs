@@ -110,8 +110,8 @@ impl Lane {
     }
 
     /// Erases keys that are too old, and says what is to be sent inside the tunnel now. WireGuard without a session has
-    /// slept or given up: then all of them are too old.
-    pub(super) fn tend(&self, now: Instant, rng: &mut impl CryptoRngCore) -> Option<Control> {
+    /// slept or given up: then all of them are too old. `carried`: how many packets of programs the tunnel has carried.
+    pub(super) fn tend(&self, now: Instant, rng: &mut impl CryptoRngCore, carried: u64) -> Option<Control> {
         let mut exchange = self.exchange.lock();
         let is_lost = self.in_use.load(Relaxed) == NONE;
         for place in &self.opening {
@@ -121,7 +121,7 @@ impl Lane {
             }
         }
         self.choose(&exchange);
-        exchange.poll(now, rng, |local| self.session(local).is_none_or(|session| session.is_proven()))
+        exchange.poll(now, rng, carried, |local| self.session(local).is_none_or(|session| session.is_proven()))
     }
 
     /// Takes the peer's offer and gives our acceptance. What comes in the lane can be opened before it is sent.
@@ -160,8 +160,9 @@ impl Lane {
         })
     }
 
-    /// A handshake begins for another reason.
-    pub(super) fn handshake_begins(&self) {
+    /// We make an initiation, after so many packets of programs.
+    pub(super) fn handshake_begins(&self, carried: u64) {
+        self.exchange.lock().begins(carried);
         if let Some(session) = self.sealing.load().as_ref() {
             session.renew();
         }

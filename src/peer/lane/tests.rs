@@ -40,8 +40,14 @@ impl Lanes {
         lanes
     }
 
-    /// A handshake that a initiates.
+    /// A handshake that a initiates because of a packet of its programs.
     fn shake(&self) {
+        self.shake_idly();
+        self.a.traffic().count_sent(100);
+    }
+
+    /// The same when there is nothing to carry.
+    fn shake_idly(&self) {
         let keepalive = respond(&self.a, &answer(&self.b, &initiate(&self.a)).unwrap()).unwrap();
         open(&self.b, &keepalive).unwrap();
     }
@@ -162,6 +168,35 @@ fn who_never_answers_is_asked_six_times_and_then_once_a_handshake() {
     }
     lanes.shake();
     lanes.agree();
+}
+
+#[test]
+fn nobody_is_asked_for_a_lane_until_programs_say_something() {
+    let mut lanes = Lanes::connected();
+    for is_sent in [true, false] {
+        lanes.shake_idly();
+        for _ in 0..60 {
+            assert_eq!(lanes.tend(), [None, None], "there is nothing to carry");
+            lanes.now += SECOND / 4;
+        }
+        match is_sent {
+            true => lanes.a.traffic().count_sent(100),
+            false => lanes.a.traffic().count_received(100),
+        }
+        lanes.agree();
+        assert_eq!(lanes.ciphers(), [Cipher::Aes256Gcm; 2].map(Some));
+    }
+}
+
+#[test]
+fn what_was_carried_while_a_handshake_was_under_way_asks_for_its_lane() {
+    let mut lanes = Lanes::connected();
+    let initiation = initiate(&lanes.a);
+    lanes.a.traffic().count_received(100);
+    let keepalive = respond(&lanes.a, &answer(&lanes.b, &initiation).unwrap()).unwrap();
+    open(&lanes.b, &keepalive).unwrap();
+    lanes.agree();
+    assert_eq!(lanes.ciphers(), [Cipher::Aes256Gcm; 2].map(Some));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand_core::CryptoRngCore;
 
 use super::engine::Engine;
-use super::{Opened, Tick, Tunnel};
+use super::{Opened, Tunnel};
 use crate::peer::lane::{HEADER, Handshake, Lane, Party};
 use crate::wire::control::Control;
 use crate::wire::{Datagram, Drop, LaneShare, classify};
@@ -63,7 +63,7 @@ impl Tunnel {
     /// Erases the lane's keys that are too old, and gives what it has to say inside the tunnel: call it after each
     /// handshake, and at least every 250 ms while there is a session.
     pub fn tend_lane(&self, now: Instant, rng: &mut impl CryptoRngCore) -> Option<Control> {
-        self.lane.as_ref()?.tend(now, rng)
+        self.lane.as_ref()?.tend(now, rng, self.traffic().packets())
     }
 
     /// Takes the peer's offer, which came in this tunnel; gives the acceptance. [`Drop::Unexpected`] if we want no lane,
@@ -126,10 +126,10 @@ impl Tunnel {
         }
     }
 
-    /// WireGuard's timers begin a handshake: the lane need not.
-    pub(super) fn note(&self, tick: Tick) {
-        if let (Some(lane), Tick::Initiation(_)) = (&self.lane, tick) {
-            lane.handshake_begins();
+    /// An initiation was made: the lane need not ask for one.
+    pub(super) fn handshake_begins(&self) {
+        if let Some(lane) = &self.lane {
+            lane.handshake_begins(self.traffic().packets());
         }
     }
 
