@@ -30,6 +30,11 @@ impl Backoff {
         self.after(random)
     }
 
+    /// The last wait was cut short by a request to try at once: such tries, however many, do not make waits longer.
+    pub fn cut_short(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
+    }
+
     fn after(&mut self, random: u8) -> Duration {
         let full = self.first.saturating_mul(1 << self.failures.min(7)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
@@ -48,5 +53,16 @@ mod tests {
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         backoff.reset();
         assert_eq!(backoff.after(0), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn tries_that_were_asked_for_do_not_make_waits_longer() {
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
+        backoff.after(255);
+        for _ in 0..100 {
+            backoff.after(255);
+            backoff.cut_short();
+        }
+        assert_eq!(backoff.after(255), Duration::from_secs(1));
     }
 }

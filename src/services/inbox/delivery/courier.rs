@@ -82,7 +82,7 @@ impl Courier {
             self.note(problem).await;
             tokio::select! {
                 () = sleep(backoff.next_wait()) => {}
-                () = self.wake.notified() => {}
+                () = self.wake.notified() => backoff.cut_short(),
             }
         }
     }

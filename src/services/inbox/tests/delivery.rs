@@ -34,6 +34,8 @@ async fn what_was_sent_while_the_receiver_was_away_comes_when_it_is_back_in_orde
     for number in 1..600 {
         one.send(2, &number.to_string(), json!(number), 0).await.unwrap();
     }
+    let is_tried_often = |message: &Value| message["id"] == "0" && message["attempts"].as_u64() >= Some(10);
+    one.outgoing(is_tried_often).await;
     one.set_peers([Member { is_online: false, ..member(2, "::1") }]);
     *pair.two_at.lock() = back;
     one.set_peers([member(2, "::1")]);
