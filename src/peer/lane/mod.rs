@@ -75,11 +75,6 @@ impl Lane {
         seal(session, packet, out)
     }
 
-    /// Seals what stands in the buffer behind 16 bytes of room and before 16 more.
-    pub(super) fn seal_in_place(&self, buffer: &mut [u8]) -> bool {
-        self.sealing.load().as_ref().is_some_and(|session| session.seal_in_place(buffer))
-    }
-
     /// Opens what stands behind the header of a datagram with this receiver index and counter, where it stands; gives
     /// how much of it is the packet.
     pub(super) fn open(&self, index: u32, counter: u64, sealed: &mut [u8]) -> Result<usize, Drop> {

@@ -1,6 +1,5 @@
 //! The lane of a tunnel: what of it others see, and how it follows WireGuard.
 
-use std::ops::Range;
 use std::time::Instant;
 
 use rand_core::CryptoRngCore;
@@ -42,22 +41,6 @@ impl Tunnel {
             true => Some(Cipher::Aes256Gcm),
             false => self.has_session().then_some(Cipher::ChaCha20Poly1305),
         }
-    }
-
-    /// Seals the packet that stands in `buffer` behind 16 bytes of room and before 16 more, where it stands: then the
-    /// whole buffer is the datagram. False without a lane, and then [`Tunnel::seal`] is to be tried: the packet is
-    /// untouched.
-    pub fn seal_in_place(&self, buffer: &mut [u8]) -> bool {
-        self.lane.as_ref().is_some_and(|lane| lane.seal_in_place(buffer))
-    }
-
-    /// Opens a lane's datagram where it stands, and gives the bytes of the packet in it; an empty one is a keepalive.
-    /// What is refused may be overwritten. [`Drop::NotOurs`] for everything that is no lane's.
-    pub fn open_in_place(&self, datagram: &mut [u8]) -> Result<Range<usize>, Drop> {
-        let (lane, index, counter) = self.lane_of(datagram)?;
-        let sealed = datagram.get_mut(HEADER..).ok_or(Drop::NotOurs)?;
-        let len = lane.open(index, counter, sealed)?;
-        Ok(HEADER..HEADER + len)
     }
 
     /// Erases the lane's keys that are too old, and gives what it has to say inside the tunnel: call it after each
