@@ -2,7 +2,7 @@
 
 use super::{Parts, Slow, batch::Batch, refusals::Refusals, wake::Wake};
 use crate::{
-    peer::{Outbound, PeerTable, Way},
+    peer::{NoWay, PeerTable, Way},
     tun::{HEADROOM, Offload, Queue, split},
     wire::{Ecn, packet::traffic_class},
 };
@@ -74,9 +74,13 @@ impl Sender<'_> {
             }
             let way = match known.map_or_else(|| table.way(segment), Ok) {
                 Ok(way) => way,
-                Err(Outbound::TooBig { mtu }) => return self.refusals.refuse(self.parts, segment, mtu),
-                Err(outcome) => {
-                    self.refuse(outcome, segment);
+                Err(NoWay::TooBig { mtu }) => return self.refusals.refuse(self.parts, segment, mtu),
+                Err(NoWay::Slow(_)) => {
+                    self.parts.hand_over(Slow::Packet(segment.to_vec()));
+                    continue;
+                }
+                Err(NoWay::Drop(reason)) => {
+                    self.parts.drops.count(reason);
                     continue;
                 }
             };
@@ -85,14 +89,6 @@ impl Sender<'_> {
             if !self.batch.seal(self.parts, &mut self.refusals, &way, ecn, segment) {
                 self.parts.hand_over(Slow::Packet(segment.to_vec()));
             }
-        }
-    }
-
-    fn refuse(&self, outcome: Outbound, packet: &[u8]) {
-        match outcome {
-            Outbound::Slow(_) => self.parts.hand_over(Slow::Packet(packet.to_vec())),
-            Outbound::Drop(reason) => self.parts.drops.count(reason),
-            Outbound::Send { .. } | Outbound::TooBig { .. } => {}
         }
     }
 }

@@ -26,7 +26,7 @@ mod waiting;
 
 pub use lane::Party;
 pub use slot::{Slot, receiver};
-pub use table::{Arrival, Entry, Inbound, Outbound, Overlay, PeerTable, Relay, Way, Why};
+pub use table::{Arrival, Entry, Inbound, NoWay, Outbound, Overlay, PeerTable, Relay, Way, Why};
 pub use traffic::{Traffic, TrafficCounts};
 #[cfg(feature = "sim")]
 pub use tunnel::advance_clock;

@@ -25,7 +25,7 @@ use crate::identity::{Address, NodeId, Prefix, link_local};
 use crate::wire::{Allocation, Hop, Mtu, Path, RelayAddress};
 
 pub use inbound::{Arrival, Inbound};
-pub use outbound::{Outbound, Way, Why};
+pub use outbound::{NoWay, Outbound, Way, Why};
 use places::Places;
 
 /// Where we are in the overlay.

@@ -29,6 +29,30 @@ pub enum Outbound {
     Drop(Drop),
 }
 
+/// Why there is no way for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// The node must connect first: the packet is for it to keep.
+    Slow(Why),
+    /// Refused, and the program should be told what fits.
+    TooBig {
+        /// The most that the path carries, in bytes.
+        mtu: u16,
+    },
+    /// Refused.
+    Drop(Drop),
+}
+
+impl From<NoWay> for Outbound {
+    fn from(reason: NoWay) -> Outbound {
+        match reason {
+            NoWay::Slow(why) => Outbound::Slow(why),
+            NoWay::TooBig { mtu } => Outbound::TooBig { mtu },
+            NoWay::Drop(reason) => Outbound::Drop(reason),
+        }
+    }
+}
+
 /// What is missing to send a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -56,7 +80,7 @@ impl PeerTable {
     pub fn outbound(&self, packet: &[u8], out: &mut [u8]) -> Outbound {
         let way = match self.way(packet) {
             Ok(way) => way,
-            Err(outcome) => return outcome,
+            Err(reason) => return reason.into(),
         };
         if out.len() < relay::HEADER + MIN_BUFFER.max(packet.len() + OVERHEAD) {
             return Outbound::Drop(Drop::Oversized);
@@ -68,13 +92,13 @@ impl PeerTable {
     }
 
     /// The way of a packet from our own TUN device; any other with the same headers and no larger may take it as well.
-    pub fn way(&self, packet: &[u8]) -> Result<Way<'_>, Outbound> {
-        let entry = self.allowed(packet).map_err(Outbound::Drop)?;
-        let tunnel = entry.tunnel.as_ref().ok_or(Outbound::Slow(Why::NoSession))?;
+    pub fn way(&self, packet: &[u8]) -> Result<Way<'_>, NoWay> {
+        let entry = self.allowed(packet).map_err(NoWay::Drop)?;
+        let tunnel = entry.tunnel.as_ref().ok_or(NoWay::Slow(Why::NoSession))?;
         let first_hop = entry.path.and_then(|path| self.first_hop(path));
-        let (hop, header) = first_hop.ok_or(Outbound::Slow(Why::NoPath))?;
+        let (hop, header) = first_hop.ok_or(NoWay::Slow(Why::NoPath))?;
         let way = Way { tunnel, hop, header, mtu: entry.mtu.inner };
-        if way.carries(packet.len()) { Ok(way) } else { Err(Outbound::TooBig { mtu: way.mtu }) }
+        if way.carries(packet.len()) { Ok(way) } else { Err(NoWay::TooBig { mtu: way.mtu }) }
     }
 
     /// The peer that a packet of our programs may go to.
