@@ -17,6 +17,8 @@
 //! while there is something to carry, and never sooner than such entries live.
 
 mod agent;
+mod fire;
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -31,24 +33,9 @@ use super::tactic::{Aim, Tactic};
 use crate::wire::control::Punch;
 use crate::wire::nat::Ports;
 use crate::wire::{Nat, Path};
+use fire::Fire;
+use plan::Plan;
 
-/// Ports tried at random in one attempt. Together with a crowd, which a gateway may hold as well, within 1,500.
-const TRIES: usize = 1_040;
-/// Between two volleys of a heavy attempt, and random tries in each: 1,000 a second.
-const PACE: Duration = Duration::from_millis(10);
-const PER_VOLLEY: usize = 10;
-/// How long all tries take.
-const TRYING: Duration = Duration::from_millis(10 * (TRIES / PER_VOLLEY) as u64);
-/// Sockets that open their mappings in one volley: they should all be there when the tries begin.
-const CROWDED: usize = 64;
-/// How long a crowd that waits to be found does so.
-const CROWD_PATIENCE: Duration = Duration::from_secs(4);
-/// What opening takes.
-const OPENING: Duration = Duration::from_millis(60);
-/// When known targets are aimed at again, in milliseconds since the first time.
-const REPEATS: [u64; 9] = [0, 30, 80, 160, 320, 640, 1_000, 1_600, 2_400];
-/// How long answers to the last shot are waited for.
-const LINGER: Duration = Duration::from_millis(1_500);
 /// How long sockets, an offer or an acceptance are waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Pauses between attempts; the last one repeats.
@@ -65,8 +52,6 @@ const UNLIKELY: usize = 3;
 const OPENERS: [u8; 3] = [2, 3, 4];
 /// The least time between two heavy attempts: an entry that nothing answers lives 30 s on Linux.
 const COOLING: Duration = Duration::from_secs(36);
-/// The round trip of a relayed path that was not measured.
-const USUAL_RTT: Duration = Duration::from_millis(100);
 
 /// What both ends are behind, and how long a message between them takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,17 +103,6 @@ enum State {
         sockets: Vec<u16>,
     },
     Firing(Fire),
-}
-
-struct Fire {
-    start: Instant,
-    due: Instant,
-    aim: Aim,
-    /// The hop limit of the openers that go out first.
-    opener: Option<u8>,
-    /// Volleys so far.
-    done: usize,
-    heavy: bool,
 }
 
 /// The attempts of one agent.
@@ -293,120 +267,5 @@ impl Together {
     fn is_cooling(&self, now: Instant, between: &Between) -> bool {
         let recent = |at: Instant| now.saturating_duration_since(at) < COOLING;
         between.tactic().is_heavy() && self.last_heavy.is_some_and(recent)
-    }
-}
-
-/// Who sends when, as both sides know it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    /// Both as soon as they can.
-    AtOnce,
-    /// We do, and the other side after that.
-    WeFirst,
-    /// The other side does, and we after that.
-    TheyFirst,
-    /// Openers of ours, since what we send must not arrive before the other side has sent.
-    Openers,
-}
-
-impl Plan {
-    fn new(between: &Between, attempt: u64) -> Plan {
-        let is_spoilt = |nat: Nat| nat.poisonable == Some(true);
-        let is_heavy = between.tactic().is_heavy();
-        match (is_spoilt(between.ours), is_spoilt(between.theirs)) {
-            (false, true) if is_heavy && attempt.is_multiple_of(2) => Plan::TheyFirst,
-            (true, false) if is_heavy && attempt.is_multiple_of(2) => Plan::WeFirst,
-            (true, true) => Plan::Openers,
-            (false, true) if between.ours.is_symmetric() => Plan::Openers,
-            (false, true) => Plan::TheyFirst,
-            _ if is_heavy && between.ours.is_symmetric() => Plan::WeFirst,
-            _ if is_heavy => Plan::TheyFirst,
-            _ => Plan::AtOnce,
-        }
-    }
-
-    /// How long the leader holds its fire once it was accepted.
-    fn delay_of_leader(self, between: &Between) -> Duration {
-        match self {
-            Plan::AtOnce | Plan::WeFirst => Duration::ZERO,
-            Plan::Openers => OPENING,
-            Plan::TheyFirst => Plan::time_of_other(between),
-        }
-    }
-
-    /// How long the other side holds it: the leader fires when it has the acceptance.
-    fn delay_of_other(self, between: &Between) -> Duration {
-        let rtt = between.rtt.unwrap_or(USUAL_RTT);
-        match self {
-            Plan::AtOnce | Plan::WeFirst => Duration::ZERO,
-            Plan::Openers => rtt + OPENING,
-            Plan::TheyFirst => rtt + Plan::time_of_other(between),
-        }
-    }
-
-    /// How long it takes until the other side has sent to all its targets.
-    fn time_of_other(between: &Between) -> Duration {
-        match (between.tactic().is_heavy(), between.theirs.is_symmetric()) {
-            (true, true) => OPENING,
-            (true, false) => TRYING,
-            (false, _) => Duration::ZERO,
-        }
-    }
-}
-
-impl Fire {
-    /// The shots that are due; false when all were fired and the answers had their time.
-    fn shoot(&mut self, now: Instant, rng: &mut ChaCha8Rng, out: &mut Vec<Step>) -> bool {
-        if self.done >= self.volleys() {
-            return false;
-        }
-        if let Some(hops) = self.opener.take() {
-            self.open(now, hops, out);
-            return true;
-        }
-        let targets = self.volley(rng);
-        out.extend(
-            targets.into_iter().map(|(socket, to)| Step::Shot { via: Path::direct(socket, to), id: rng.next_u64() }),
-        );
-        self.done += 1;
-        self.due = match REPEATS.get(self.done) {
-            _ if self.done >= self.volleys() => now + LINGER,
-            Some(millis) if !self.heavy => self.start + Duration::from_millis(*millis),
-            _ => now + PACE,
-        };
-        true
-    }
-
-    /// Opens our own NAT towards all targets. A crowd sends nothing more: each of its sockets waits to be found.
-    fn open(&mut self, now: Instant, hops: u8, out: &mut Vec<Step>) {
-        if let Aim::Known(targets) = &self.aim {
-            out.extend(targets.iter().map(|(socket, to)| Step::Opener { socket: *socket, to: *to, hops }));
-        }
-        if self.heavy {
-            self.done = self.volleys();
-        }
-        self.due = if self.heavy { now + CROWD_PATIENCE } else { self.start };
-    }
-
-    fn volleys(&self) -> usize {
-        match &self.aim {
-            Aim::Known(targets) if self.heavy => targets.len().div_ceil(CROWDED),
-            Aim::Known(_) => REPEATS.len(),
-            Aim::Anywhere { .. } => TRIES / PER_VOLLEY,
-        }
-    }
-
-    /// From which sockets to which endpoints to send now.
-    fn volley(&self, rng: &mut ChaCha8Rng) -> Vec<(u16, SocketAddr)> {
-        match &self.aim {
-            Aim::Known(targets) if self.heavy => {
-                targets.iter().skip(self.done * CROWDED).take(CROWDED).copied().collect()
-            }
-            Aim::Known(targets) => targets.clone(),
-            Aim::Anywhere { socket, ip } => {
-                let port = |rng: &mut ChaCha8Rng| 1_024 + (rng.next_u32() % (65_536 - 1_024)) as u16;
-                (0..PER_VOLLEY).map(|_| (*socket, SocketAddr::new(*ip, port(rng)))).collect()
-            }
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Both sides of attempts, and when they do what.
 
+use super::fire::{LINGER, REPEATS, TRIES};
 use super::*;
 use crate::wire::nat::{Filtering, Mapping};
 
