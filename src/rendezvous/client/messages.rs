@@ -32,8 +32,7 @@ impl Client {
         self.gather.start(now.monotonic);
         self.enter(now, State::LoggedIn);
         self.outputs.push_back(Output::Notice(Notice::LoggedIn { hostname, hostname_taken: welcome.hostname_taken }));
-        let unsent = std::mem::take(&mut self.unsent);
-        for message in unsent {
+        for message in self.kept.take() {
             self.send(now, message);
         }
         Ok(())

@@ -9,7 +9,9 @@
 
 mod behaviour;
 mod binding;
+mod due;
 mod gather;
+mod kept;
 mod messages;
 mod output;
 mod reflexive;
@@ -22,7 +24,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -35,23 +37,17 @@ use crate::wire::relay::Frame;
 use crate::wire::rendezvous::{self as message, ClientMessage, Hello};
 use crate::wire::{Drop, Nat, Now, RelayAddress, RelayCredential, RelayId};
 
-use behaviour::{Behaviour, SOCKETS};
+use behaviour::Behaviour;
 use binding::Binding;
 use gather::Gather;
+use kept::Kept;
 use reflexive::Reflexive;
 
+pub use kept::MAX_UNSENT;
 pub use output::{Notice, Output, State, Via, Wish};
 pub use report::{Report, StunReport, Whose};
 pub use rtt::Rtt;
 pub use several::{Clients, MAX_SERVERS, Place};
-
-/// The most messages that wait for a login; the newest is refused beyond.
-pub const MAX_UNSENT: usize = 1024;
-
-/// A broken link is noticed within this time: what was sent since may be lost.
-const LOSS_WINDOW: Duration = Duration::from_secs(30);
-/// The most messages that are sent again after a break.
-const MAX_RECENT: usize = 64;
 
 /// The client machine of one rendezvous server.
 pub struct Client {
@@ -61,9 +57,7 @@ pub struct Client {
     hostname: Option<Hostname>,
     state: State,
     since: Now,
-    unsent: VecDeque<ClientMessage>,
-    /// Messages that a link which just broke may have lost, with when they were sent.
-    recent: VecDeque<(Instant, ClientMessage)>,
+    kept: Kept,
     last_request: u64,
     binding: Binding,
     reflexive: Reflexive,
@@ -88,8 +82,7 @@ impl Client {
             hostname,
             state: State::Down { reason: "not connected yet".into() },
             since: now,
-            unsent: VecDeque::new(),
-            recent: VecDeque::new(),
+            kept: Kept::default(),
             last_request: 0,
             binding: Binding::new(rng.next_u32()),
             reflexive: Reflexive::new(ChaCha20Rng::seed_from_u64(rng.next_u64())),
@@ -271,20 +264,6 @@ impl Client {
         self.settle(now.monotonic);
     }
 
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Now) {
-        self.settle(now.monotonic);
-    }
-
-    /// When [`Client::handle_timeout`] is next needed, and why.
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let binding = self.binding.due().map(|at| (at, "relay binding"));
-        let reflexive = self.reflexive.due().map(|at| (at, "STUN"));
-        let gather = self.gather.due().map(|at| (at, "gathering candidates"));
-        let behaviour = self.behaviour.due().map(|at| (at, "the NAT's behaviour"));
-        [binding, reflexive, gather, behaviour].into_iter().flatten().min()
-    }
-
     /// What to do next; none when everything is done.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -294,15 +273,11 @@ impl Client {
     /// arrive twice. False when too many wait already.
     pub fn send(&mut self, now: Now, message: ClientMessage) -> bool {
         if self.state == State::LoggedIn {
-            self.remember(now.monotonic, message.clone());
+            self.kept.sent(now.monotonic, message.clone());
             self.outputs.push_back(Output::Send(message));
             return true;
         }
-        let has_room = self.unsent.len() < MAX_UNSENT;
-        if has_room {
-            self.unsent.push_back(message);
-        }
-        has_room
+        self.kept.wait(message)
     }
 
     /// Sends `message` if the link is up; one that is only worth something now.
@@ -335,13 +310,6 @@ impl Client {
         self.last_request
     }
 
-    fn remember(&mut self, now: Instant, message: ClientMessage) {
-        while self.recent.len() >= MAX_RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((now, message));
-    }
-
     fn hello(&self) -> Hello {
         Hello {
             version: message::VERSION,
@@ -359,11 +327,7 @@ impl Client {
 
     fn go_down(&mut self, now: Now, reason: String) {
         self.gather.stop();
-        for (at, message) in std::mem::take(&mut self.recent) {
-            if now.monotonic < at + LOSS_WINDOW {
-                self.unsent.push_back(message);
-            }
-        }
+        self.kept.link_broke(now.monotonic);
         let notice = Notice::Down { reason: reason.clone() };
         match &mut self.state {
             State::Down { reason: former } if *former == reason => return,
@@ -372,50 +336,5 @@ impl Client {
             _ => self.enter(now, State::Down { reason }),
         }
         self.outputs.push_back(Output::Notice(notice));
-    }
-
-    /// Finds out how our NAT behaves, once the server's ports have answered, and again when it maps in another way.
-    fn study(&mut self, now: Instant) {
-        let mapping = self.reflexive.mapping();
-        let is_another = std::mem::replace(&mut self.mapping, mapping) != mapping;
-        if (!self.is_studied || is_another) && self.reflexive.is_complete() && self.reflexive.targets().is_some() {
-            self.is_studied = true;
-            self.behaviour.restart(now);
-        }
-        let was_busy = !self.behaviour.is_idle();
-        if self.behaviour.wants_sockets(now) {
-            self.outputs.push_back(Output::OpenSpares(SOCKETS));
-        }
-        while let Some((socket, to, payload)) = self.behaviour.poll_transmit(now, &mut self.rng) {
-            self.outputs.push_back(Output::Transmit { socket, to, payload });
-        }
-        if was_busy && self.behaviour.is_idle() {
-            self.outputs.push_back(Output::CloseSpares);
-        }
-    }
-
-    /// Sends what is due at the server's UDP ports, and says when candidates are known or changed.
-    fn settle(&mut self, now: Instant) {
-        while let Some((via, payload)) = self.binding.poll_transmit(now) {
-            self.outputs.push_back(match via {
-                Via::Udp(to) => Output::Transmit { socket: MAIN, to, payload },
-                Via::Stream => Output::Frame(payload),
-            });
-        }
-        let wish = self.binding.wish();
-        if std::mem::replace(&mut self.wished, wish) != wish {
-            self.outputs.push_back(Output::Stream(wish));
-        }
-        while let Some((to, payload)) = self.reflexive.poll_transmit(now) {
-            self.outputs.push_back(Output::Transmit { socket: MAIN, to, payload });
-        }
-        self.study(now);
-        let is_complete = self.binding.via().is_some() && self.reflexive.is_complete();
-        let changed = self.binding.take_changed() | self.reflexive.take_changed() | self.behaviour.take_changed();
-        let moved = self.binding.take_moved();
-        let notice = self.gather.step(now, is_complete, changed);
-        if let Some(notice) = notice.or(moved.then_some(Notice::Moved)) {
-            self.outputs.push_back(Output::Notice(notice));
-        }
     }
 }

@@ -3,12 +3,14 @@
 mod check;
 mod stream;
 
+use std::time::{Duration, Instant};
+
+use super::kept::LOSS_WINDOW;
 use super::*;
 use crate::wire::path::MAIN;
 use crate::wire::relay;
 use crate::wire::rendezvous::{Delivered, HostnameSet, ServerMessage, Welcome, client_message};
 use crate::wire::stun;
-use std::time::Duration;
 
 const KEY: [u8; 32] = [7; 32];
 
