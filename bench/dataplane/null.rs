@@ -92,7 +92,7 @@ fn inbound(device: &Device, sockets: &Sockets) {
     let mut coalescer = Coalescer::new(device.offloads());
     let mut opened = vec![0; 1 << 20];
     while sockets
-        .wait_each(|_, socket| {
+        .wait_each(0, |_, socket| {
             let mut used = 0;
             if receiver.receive(socket).is_err() {
                 return;

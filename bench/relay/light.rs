@@ -70,7 +70,7 @@ fn send(sockets: &Sockets, relay: SocketAddr, frame: &[u8], time: Duration) -> O
 fn arrived(sockets: &Sockets, receiver: &mut Receiver) -> bool {
     let mut has_come = false;
     if poll(&mut [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LOST)) == Ok(1) {
-        let _ = sockets.wait_each(|_, socket| {
+        let _ = sockets.wait_each(0, |_, socket| {
             let _ = receiver.receive(socket);
             has_come |= receiver.received().any(|received| received.bytes.first() == Some(&DELIVER));
         });

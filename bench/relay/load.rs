@@ -102,7 +102,7 @@ fn count(progress: &Progress, sockets: &Sockets, kind: u8) {
         if poll(&mut [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50_u16)) != Ok(1) {
             continue;
         }
-        let _ = sockets.wait_each(|_, socket| {
+        let _ = sockets.wait_each(0, |_, socket| {
             let _ = receiver.receive(socket);
             let ours = receiver.received().filter(|received| received.bytes.first() == Some(&kind));
             let bytes: usize = ours.map(|received| received.bytes.len()).sum();

@@ -87,7 +87,7 @@ fn bind_to(login: &Login, sockets: &Sockets) -> Outcome<()> {
     for nonce in 1.. {
         sockets.send_to(MAIN, login.relay, &bind(&login.credential, nonce));
         if poll(&mut [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)], PollTimeout::from(200_u16))? > 0 {
-            sockets.wait_each(|_, socket| {
+            sockets.wait_each(0, |_, socket| {
                 let _ = receiver.receive(socket);
                 let is_bind = |received: Received<'_>| matches!(Frame::parse(received.bytes), Ok(Frame::Bound(_)));
                 is_bound |= receiver.received().any(is_bind);

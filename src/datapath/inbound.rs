@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use std::{
-    io::{self, PipeReader},
+    io,
     net::{SocketAddr, UdpSocket},
     ops::Range,
 };
@@ -25,12 +25,11 @@ const ROOM: usize = 256 << 10;
 /// Times that a socket is read before the others have their turn.
 const ROUNDS: usize = 4;
 
-/// Carries datagrams until `stop` is closed.
-pub fn run(parts: &Parts, stop: &PipeReader) -> io::Result<()> {
+/// Carries the datagrams of the receiver of this number until it is time to stop.
+pub fn run(parts: &Parts, number: usize) -> io::Result<()> {
     let mut receiver = Receiver::default();
     let mut opener = Opener::new(parts);
-    parts.sockets.stop_by(stop)?;
-    while parts.sockets.wait_each(|number, socket| {
+    while parts.sockets.wait_each(number, |number, socket| {
         let table = parts.table.load();
         drain(parts, &table, (number, socket), &mut receiver, &mut opener);
     })? {}

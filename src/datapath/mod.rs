@@ -60,23 +60,29 @@ pub struct Parts {
 pub struct Datapath {
     /// Closing it is the signal to stop.
     stop: Option<PipeWriter>,
+    /// What the threads wait for.
+    _stopped: PipeReader,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Datapath {
-    /// Starts one thread for what comes in, and so many for what goes out, among which the queues of the device are
-    /// dealt out.
+    /// Starts a thread for each receiver of the sockets, and so many for what goes out, among which the queues of the
+    /// device are dealt out.
     pub fn start(parts: Parts, senders: usize) -> io::Result<Datapath> {
         let (stopped, stop) = io::pipe()?;
-        let mut datapath = Datapath { stop: Some(stop), threads: Vec::new() };
+        parts.sockets.stop_by(&stopped)?;
+        let mut datapath = Datapath { stop: Some(stop), _stopped: stopped.try_clone()?, threads: Vec::new() };
         let senders = senders.clamp(1, parts.device.queues().count());
         for first in 0..senders {
-            datapath.spawn("tun-to-udp", parts.clone(), stopped.try_clone()?, move |parts, stopped| {
+            let stopped = stopped.try_clone()?;
+            datapath.spawn("tun-to-udp", parts.clone(), move |parts| {
                 let queues: Vec<_> = parts.device.queues().skip(first).step_by(senders).collect();
-                outbound::run(parts, stopped, &queues)
+                outbound::run(parts, &stopped, &queues)
             })?;
         }
-        datapath.spawn("udp-to-tun", parts, stopped, inbound::run)?;
+        for number in 0..parts.sockets.receivers() {
+            datapath.spawn("udp-to-tun", parts.clone(), move |parts| inbound::run(parts, number))?;
+        }
         Ok(datapath)
     }
 
@@ -89,15 +95,14 @@ impl Datapath {
         &mut self,
         name: &str,
         parts: Parts,
-        stopped: PipeReader,
-        run: impl FnOnce(&Parts, &PipeReader) -> io::Result<()> + Send + 'static,
+        run: impl FnOnce(&Parts) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         // Reserved, so that the thread can say its last word without waiting for room.
         let last_word = parts.slow.clone().try_reserve_owned();
         let last_word = last_word.map_err(io::Error::other)?;
         let work = move || {
             urgency::ask();
-            if let Err(error) = run(&parts, &stopped) {
+            if let Err(error) = run(&parts) {
                 last_word.send(Slow::Failed(error));
             }
         };

@@ -55,7 +55,7 @@ impl Machine {
         let (sender, slow) = mpsc::channel(QUEUE);
         let parts = namespace.enter(|| Parts {
             device: Arc::new(tun::open("pilot0", ours, 64, 1420, 3).unwrap()),
-            sockets: Arc::new(Sockets::bind(0, drops.clone()).unwrap()),
+            sockets: Arc::new(Sockets::bind(0, drops.clone()).unwrap().spread(2).unwrap()),
             streams: Streams::new(Vec::new(), drops.clone()),
             table: Arc::new(ArcSwap::from_pointee(PeerTable::new(overlay, None, Vec::new()))),
             drops: drops.clone(),

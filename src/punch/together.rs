@@ -25,7 +25,6 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 
 use super::draws::Draws;

@@ -7,9 +7,11 @@
 //! and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
+mod bind;
 mod control;
 mod fragmenting;
 mod gateways;
+mod main_pair;
 mod multicast;
 mod receiver;
 mod routes;

@@ -134,7 +134,7 @@ mod tests {
         while all.len() < wanted {
             let mut wait = [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)];
             assert!(poll(&mut wait, PollTimeout::from(10_000_u16)).unwrap() > 0, "{} of {wanted} came", all.len());
-            let waited = sockets.wait_each(|_, socket| {
+            let waited = sockets.wait_each(0, |_, socket| {
                 let _ = receiver.receive(socket);
                 for received in receiver.received() {
                     messages += 1;

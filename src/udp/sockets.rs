@@ -1,28 +1,19 @@
 //! The sockets themselves, one a family.
 
+use super::bind::{self, ANY_V4};
+use super::main_pair::{Main, Ready};
 use super::run::Run;
-use super::socket::{Sent, Socket};
+use super::socket::Sent;
 use super::spares::Spares;
 use crate::wire::Ecn;
 use crate::wire::drops::{Drop, Drops};
 use crate::wire::path::MAIN;
-use nix::{
-    errno::Errno,
-    sys::{
-        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-        socket::{setsockopt, sockopt},
-    },
-};
-use socket2::{Domain, Protocol, Type};
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
-
-/// Room for bursts, in bytes: at the system's default of 208 KiB a fast sender loses datagrams.
-const BUFFER: usize = 4 << 20;
 
 /// What openers say: nothing that anybody takes for a datagram of ours.
 const OPENER: [u8; 1] = [0];
@@ -30,16 +21,13 @@ const OPENER: [u8; 1] = [0];
 /// The hop limit of everything else.
 const HOPS: u32 = 64;
 
-/// So many random ports are tried for one that is free in both families.
-const ATTEMPTS: u32 = 16;
-
 /// One UDP socket a family on one port, and spare ones on ports of their own; a family that the machine lacks is
 /// done without.
 pub struct Sockets {
-    v4: Option<Socket>,
-    v6: Option<Socket>,
+    main: Main,
+    /// On the same port, for further threads to receive from.
+    more: Vec<Main>,
     spares: Spares,
-    poll: Epoll,
     drops: Arc<Drops>,
 }
 
@@ -75,19 +63,31 @@ impl Sockets {
     ///
     /// The sockets are non-blocking. Datagrams that cannot be sent are counted in `drops`.
     pub fn bind(port: u16, drops: Arc<Drops>) -> Result<Sockets, UdpError> {
-        let bound = if port == 0 { random() } else { pair(port) };
-        let (v4, v6) = bound.map_err(|source| failed(port, source))?;
-        let poll = watching(&v4, &v6).map_err(|source| failed(port, source))?;
-        Ok(Sockets { v4, v6, spares: Spares::default(), poll, drops })
+        let main = Main::bind(port).map_err(|source| failed(port, source))?;
+        Ok(Sockets { main, more: Vec::new(), spares: Spares::default(), drops })
+    }
+
+    /// Lets so many threads receive, each from sockets of its own on the same port: the kernel deals out the senders
+    /// among them (`SO_REUSEPORT`), so that what one sends stays in order.
+    pub fn spread(mut self, receivers: usize) -> io::Result<Sockets> {
+        for _ in 1..receivers {
+            self.more.push(self.main.another()?);
+        }
+        Ok(self)
+    }
+
+    /// How many threads may receive.
+    pub fn receivers(&self) -> usize {
+        1 + self.more.len()
     }
 
     /// Opens up to `count` IPv4 sockets on random ports: their numbers and ports.
     pub fn open_spares(&self, count: u16) -> Vec<(u16, u16)> {
         let mut opened = Vec::new();
         for _ in 0..count {
-            let Ok(Some(socket)) = open(ANY_V4, 0) else { break };
-            let Ok(port) = port(&socket) else { break };
-            let Some(number) = self.spares.add(socket, &self.poll) else { break };
+            let Ok(Some(socket)) = bind::open(ANY_V4, 0) else { break };
+            let Ok(port) = bind::port(&socket) else { break };
+            let Some(number) = self.spares.add(socket, self.main.poll()) else { break };
             opened.push((number, port));
         }
         opened
@@ -111,46 +111,41 @@ impl Sockets {
 
     /// Lets [`Sockets::wait_each`] end once the other end of `stop` is closed.
     pub fn stop_by(&self, stop: &impl AsFd) -> io::Result<()> {
-        Ok(self.poll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?)
+        self.mains().try_for_each(|main| main.stop_by(stop))
     }
 
-    /// Waits until there is something to read, and calls `take` with the number of each socket that has it, and the
-    /// socket; at most 64 at a time. False once it is to stop.
-    pub fn wait_each(&self, mut take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
-        let mut events = [EpollEvent::empty(); 64];
-        let count = match self.poll.wait(&mut events, EpollTimeout::NONE) {
-            Err(Errno::EINTR) => 0,
-            waited => waited?,
-        };
-        for event in events.iter().take(count) {
-            match event.data() {
-                STOP => return Ok(false),
-                V4 => self.v4.iter().for_each(|socket| take(MAIN, socket)),
-                V6 => self.v6.iter().for_each(|socket| take(MAIN, socket)),
-                spare => {
-                    let number = spare as u16;
-                    if let Some(socket) = self.spares.get(number) {
-                        take(number, &socket);
-                    }
+    /// Waits until there is something to read for the receiver of this number, and calls `take` with the number of each
+    /// socket that has it, and the socket; at most 64 at a time. False once it is to stop. Spare sockets are the first
+    /// receiver's.
+    pub fn wait_each(&self, receiver: usize, mut take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
+        let main = self.mains().nth(receiver).ok_or(io::ErrorKind::InvalidInput)?;
+        main.wait_each(|socket| match socket {
+            Ready::Main(socket) => take(MAIN, socket),
+            Ready::Spare(number) => {
+                if let Some(socket) = self.spares.get(number) {
+                    take(number, &socket);
                 }
             }
-        }
-        Ok(true)
+        })
+    }
+
+    fn mains(&self) -> impl Iterator<Item = &Main> {
+        std::iter::once(&self.main).chain(&self.more)
     }
 
     /// The local port for IPv4, if the machine has IPv4.
     pub fn port_v4(&self) -> Option<u16> {
-        port(self.v4.as_ref()?).ok()
+        bind::port(self.main.v4.as_ref()?).ok()
     }
 
     /// The local port for IPv6, if the machine has IPv6.
     pub fn port_v6(&self) -> Option<u16> {
-        port(self.v6.as_ref()?).ok()
+        bind::port(self.main.v6.as_ref()?).ok()
     }
 
-    /// The sockets to wait on and to receive from.
+    /// The first receiver's, without the spare ones.
     pub fn each(&self) -> impl Iterator<Item = &UdpSocket> {
-        self.v4.iter().chain(&self.v6).map(|socket| &**socket)
+        self.main.v4.iter().chain(&self.main.v6).map(|socket| &**socket)
     }
 
     /// Sends one datagram by the main socket of the family of `to`, or by a spare one. A datagram that cannot be sent
@@ -164,8 +159,8 @@ impl Sockets {
     pub fn send_run(&self, socket: u16, run: &Run<'_>) -> Sent {
         let run = Run { to: canonical(run.to), ..*run };
         let sent = match (socket, run.to.is_ipv4()) {
-            (MAIN, true) => self.v4.as_ref().map(|socket| socket.send_run(&run)),
-            (MAIN, false) => self.v6.as_ref().map(|socket| socket.send_run(&run)),
+            (MAIN, true) => self.main.v4.as_ref().map(|socket| socket.send_run(&run)),
+            (MAIN, false) => self.main.v6.as_ref().map(|socket| socket.send_run(&run)),
             (spare, _) => self.spares.get(spare).map(|socket| socket.send_run(&run)),
         };
         let sent = sent.unwrap_or(Sent::Lost);
@@ -178,26 +173,11 @@ impl Sockets {
     }
 }
 
-/// Readable while any of the sockets is.
+/// Readable while any of the first receiver's sockets is.
 impl AsFd for Sockets {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poll.0.as_fd()
+        self.main.poll().0.as_fd()
     }
-}
-
-/// What the main sockets and the signal to stop are called in events; spare ones by their number.
-const V4: u64 = 1 << 32;
-const V6: u64 = 1 << 33;
-const STOP: u64 = 1 << 34;
-
-fn watching(v4: &Option<Socket>, v6: &Option<Socket>) -> io::Result<Epoll> {
-    let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    for (socket, name) in [(v4, V4), (v6, V6)] {
-        if let Some(socket) = socket {
-            poll.add(&**socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
-        }
-    }
-    Ok(poll)
 }
 
 /// IPv4 where it was written as IPv6; the scope of a link-local address stays.
@@ -206,66 +186,6 @@ fn canonical(to: SocketAddr) -> SocketAddr {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, to.port()),
         IpAddr::V6(_) => to,
     }
-}
-
-type Pair = (Option<Socket>, Option<Socket>);
-
-const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
-fn pair(port: u16) -> io::Result<Pair> {
-    match (open(ANY_V4, port)?, open(ANY_V6, port)?) {
-        (None, None) => Err(io::ErrorKind::Unsupported.into()),
-        pair => Ok(pair),
-    }
-}
-
-fn random() -> io::Result<Pair> {
-    for _ in 0..ATTEMPTS {
-        let Some(v4) = open(ANY_V4, 0)? else { break };
-        match open(ANY_V6, port(&v4)?) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            v6 => return Ok((Some(v4), v6?)),
-        }
-    }
-    pair(0)
-}
-
-/// A socket bound to `ip` and `port`; `None` where the machine lacks the family.
-fn open(ip: IpAddr, port: u16) -> io::Result<Option<Socket>> {
-    match bind(SocketAddr::new(ip, port)) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => Ok(None),
-            _ => Err(error),
-        },
-    }
-}
-
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    widen(&socket)?;
-    socket.bind(&address.into())?;
-    Ok(Socket::new(socket.into(), address.is_ipv6()))
-}
-
-/// Asks for large buffers beyond the system's limit, which CAP_NET_ADMIN allows, else up to the limit.
-fn widen(socket: &socket2::Socket) -> io::Result<()> {
-    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
-        socket.set_recv_buffer_size(BUFFER)?;
-    }
-    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
-        socket.set_send_buffer_size(BUFFER)?;
-    }
-    Ok(())
-}
-
-fn port(socket: &UdpSocket) -> io::Result<u16> {
-    socket.local_addr().map(|address| address.port())
 }
 
 fn failed(port: u16, source: io::Error) -> UdpError {
@@ -278,6 +198,7 @@ fn failed(port: u16, source: io::Error) -> UdpError {
 
 #[cfg(test)]
 mod tests {
+    use super::bind::BUFFER;
     use super::*;
     use crate::tun::netns::Namespace;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -325,7 +246,9 @@ mod tests {
         let mut wait = [PollFd::new(a.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut wait, PollTimeout::from(10_000u16)), Ok(1));
         let mut got = Vec::new();
-        assert!(a.wait_each(|number, socket| got.push((number, socket.recv_from(&mut [0; 64]).unwrap().0))).unwrap());
+        assert!(
+            a.wait_each(0, |number, socket| got.push((number, socket.recv_from(&mut [0; 64]).unwrap().0))).unwrap()
+        );
         assert_eq!(got, [(first, 4)]);
         a.close_spares(&[first]);
         a.send_to(first, home, b"closed");
@@ -333,11 +256,46 @@ mod tests {
     }
 
     #[test]
+    fn the_receivers_of_a_port_share_its_senders_and_each_gets_all_that_one_sends() {
+        let sockets = bind_any().spread(3).unwrap();
+        assert_eq!(sockets.receivers(), 3);
+        let to = SocketAddr::new([127, 0, 0, 1].into(), sockets.port_v4().unwrap());
+        let (stop, stopped) = io::pipe().unwrap();
+        sockets.stop_by(&stop).unwrap();
+        let senders: Vec<Sockets> = (0..40).map(|_| bind_any()).collect();
+        for number in 0..10 {
+            for sender in &senders {
+                assert_eq!(sender.send_to(MAIN, to, &[number]), Sent::Out);
+            }
+        }
+        drop(stopped);
+        let mut heard = std::collections::HashMap::new();
+        let used = (0..3).filter(|&receiver| {
+            let mut came = 0;
+            let take = |_: u16, socket: &UdpSocket| {
+                let mut byte = [0];
+                while let Ok((_, from)) = socket.recv_from(&mut byte) {
+                    heard.entry(from).or_insert_with(Vec::new).push((receiver, byte[0]));
+                    came += 1;
+                }
+            };
+            assert!(!sockets.wait_each(receiver, take).unwrap());
+            came > 0
+        });
+        assert!(used.count() > 1);
+        assert_eq!(heard.len(), 40);
+        for all in heard.values() {
+            assert_eq!(*all, (0..10).map(|number| (all[0].0, number)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn a_taken_port_is_named() {
-        let port = bind_any();
-        let taken = port.port_v4().unwrap();
-        let error = Sockets::bind(taken, Arc::default()).err().unwrap();
-        assert!(matches!(error, UdpError::PortInUse { port } if port == taken), "{error}");
+        for first in [bind_any(), bind_any().spread(2).unwrap()] {
+            let taken = first.port_v4().unwrap();
+            let error = Sockets::bind(taken, Arc::default()).err().unwrap();
+            assert!(matches!(error, UdpError::PortInUse { port } if port == taken), "{error}");
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::thread::available_parallelism;
 
-/// The most threads that send: each takes its share of the TUN device's queues.
-const MAX_SENDERS: usize = 4;
+/// The most threads that send packets, and that receive them.
+const MAX_THREADS: usize = 4;
 
-/// How many threads should send packets: one for two processors, because programs want some as well.
-pub fn senders() -> usize {
+/// How many threads should send packets, and how many receive them: one each for two processors, because programs want
+/// some as well.
+pub fn threads_each_way() -> usize {
     let processors = available_parallelism().map_or(1, |count| count.get());
-    (processors / 2).clamp(1, MAX_SENDERS)
+    (processors / 2).clamp(1, MAX_THREADS)
 }
 
 /// Whether it has the instructions that make AES-GCM quick: AES and carry-less multiplication.

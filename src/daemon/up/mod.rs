@@ -151,7 +151,7 @@ pub async fn run(config: Config, token: Option<Token>, stop: watch::Sender<bool>
         stop: stop.subscribe(),
     };
 
-    let datapath = Datapath::start(parts, cpu::senders());
+    let datapath = Datapath::start(parts, cpu::threads_each_way());
     let datapath = datapath.map_err(|error| Failure::new(format!("cannot start the datapath: {error}")))?;
     let doors = Doors { local: control.listener(), calls: backend.clone(), roster, interface };
     let serving = tokio::spawn(services.clone().serve(doors));
@@ -188,7 +188,10 @@ async fn prepare(config: &Config) -> Result<Ground, Failure> {
     let firewall = config.firewall.then(|| Firewall::install(&config.interface, network)).transpose()?;
     let device = Arc::new(tun::open(&config.interface, address, network.prefix_len(), config.mtu, QUEUES)?);
     let drops = Arc::new(Drops::default());
-    let sockets = Arc::new(Sockets::bind(config.listen_port, drops.clone())?);
+    let sockets = Sockets::bind(config.listen_port, drops.clone())?.spread(cpu::threads_each_way());
+    let sockets =
+        sockets.map_err(|error| Failure::new(format!("cannot open further sockets on the UDP port: {error}")))?;
+    let sockets = Arc::new(sockets);
     let excluded = Excluded { interface: device.name().to_owned(), prefix: config.prefix.net() };
     let networks = udp::watch(excluded).await?;
     Ok(Ground { store, state, id, device, firewall, sockets, networks, drops })

@@ -167,7 +167,7 @@ fn arrived(sockets: &Sockets, wanted: usize) -> Vec<(Vec<u8>, Ecn)> {
     while all.len() < wanted {
         let mut wait = [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut wait, PollTimeout::from(30_000_u16)), Ok(1), "{} of {wanted} came", all.len());
-        let waited = sockets.wait_each(|_, socket| {
+        let waited = sockets.wait_each(0, |_, socket| {
             let _ = receiver.receive(socket);
             for received in receiver.received() {
                 all.extend(received.bytes.chunks(received.size).map(|datagram| (datagram.to_vec(), received.ecn)));
