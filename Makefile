@@ -9,6 +9,10 @@ TEST_TOOLS := $(RUN_TOOLS) curl:curl ping:iputils-ping tcpdump:tcpdump wireguard
               python3:python3 setpriv:util-linux sysctl:procps nats-server:nats-server \
               miniupnpd:miniupnpd-nftables tinyproxy:tinyproxy-bin conntrack:conntrack turnserver:coturn
 
+# Two steps of `make test`: what NATs and faults do to paths, and everything else.
+NETNS_TEST  = PILOT_TEST_PYTHON=$(abspath $(VENV))/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
+NETNS_PATHS := matrix:: roaming::
+
 .PHONY: up down demo test soak soak-speed nat-matrix sim-long lint tools test-tools build bench bench-events bench-dataplane bench-relay instructions
 
 ## up: build, start this machine's node in the background, say what to type next
@@ -35,7 +39,8 @@ test: test-tools $(VENV)/ready
 	$(CARGO) build --examples
 	$(VENV)/bin/python -m unittest discover -s clients/python/tests -t clients/python
 	$(VENV)/bin/mypy --strict --cache-dir=$(abspath $(TARGET))/mypy clients/python/pilot
-	PILOT_TEST_PYTHON=$(abspath $(VENV))/bin/python $(CARGO) test --test netns -- --test-threads=1 --nocapture
+	$(NETNS_TEST) $(NETNS_PATHS)
+	$(NETNS_TEST) $(addprefix --skip ,$(NETNS_PATHS))
 
 ## soak: ten minutes with idle gaps, ten without a packet, and 200 crashes of a receiver (root)
 soak: test-tools
