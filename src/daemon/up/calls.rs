@@ -37,8 +37,8 @@ pub struct Facts {
 pub struct Changes {
     /// Of all kinds.
     pub all: u64,
-    /// That a peer was trusted no longer.
-    pub removals: u64,
+    /// Of who is trusted, and of names.
+    pub members: u64,
 }
 
 /// The daemon, as the local socket sees it.

@@ -204,7 +204,7 @@ impl Crank {
                 Output::Table(table) => self.table.store(table),
                 Output::Answer(id, answer) => {
                     if matches!(answer, Ok(Answer::Hostname(_))) {
-                        self.changed();
+                        self.changed(true);
                     }
                     waiting.answer(id, answer);
                 }
@@ -225,14 +225,17 @@ impl Crank {
         if super::readiness::settles(event) {
             self.ready.send_replace(true);
         }
-        if matches!(event, Event::PeerUntrusted { .. }) {
-            self.changes.send_modify(|count| count.removals += 1);
-        }
-        self.changed();
+        self.changed(matches!(
+            event,
+            Event::PeerTrusted { .. } | Event::PeerUntrusted { .. } | Event::RendezvousUp { .. }
+        ));
     }
 
-    fn changed(&self) {
-        self.changes.send_modify(|count| count.all += 1);
+    fn changed(&self, is_of_members: bool) {
+        self.changes.send_modify(|count| {
+            count.all += 1;
+            count.members += u64::from(is_of_members);
+        });
     }
 }
 
