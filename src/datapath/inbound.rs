@@ -1,6 +1,6 @@
 //! UDP → open → join → TUN.
 
-use super::{Parts, Slow};
+use super::{Parts, Slow, urgency};
 use crate::{
     peer::{Arrival, Inbound, PeerTable},
     tun::Coalescer,
@@ -27,6 +27,7 @@ const ROUNDS: usize = 4;
 
 /// Carries the datagrams of the receiver of this number until it is time to stop.
 pub fn run(parts: &Parts, number: usize) -> io::Result<()> {
+    urgency::ask();
     let mut receiver = Receiver::default();
     let mut opener = Opener::new(parts);
     while parts.sockets.wait_each(number, |number, socket| {

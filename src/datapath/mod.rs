@@ -101,7 +101,6 @@ impl Datapath {
         let last_word = parts.slow.clone().try_reserve_owned();
         let last_word = last_word.map_err(io::Error::other)?;
         let work = move || {
-            urgency::ask();
             if let Err(error) = run(&parts) {
                 last_word.send(Slow::Failed(error));
             }
