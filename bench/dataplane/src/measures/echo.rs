@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use super::prompt::come_first;
+
 /// An echo; ends on drop.
 pub struct Echo {
     is_over: Arc<AtomicBool>,
@@ -17,6 +19,8 @@ impl Echo {
         let is_over = Arc::new(AtomicBool::new(false));
         let seen = is_over.clone();
         let answer = move || {
+            // Where it is not granted its waiting shows in the figures.
+            let _ = come_first();
             let mut buffer = [0; 2048];
             while !seen.load(Ordering::Relaxed) {
                 if let Some(datagram) = socket.recv(&mut buffer).ok().and_then(|len| buffer.get(..len)) {

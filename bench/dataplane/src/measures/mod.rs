@@ -7,6 +7,7 @@ mod latencies;
 mod neighbour;
 mod packets;
 mod ping;
+mod prompt;
 mod search;
 mod trips;
 

@@ -9,6 +9,7 @@ use nix::sys::prctl::set_timerslack;
 use super::bulk::Transfer;
 use super::echo::Echo;
 use super::latencies::Latencies;
+use super::prompt::come_first;
 use super::{Measure, PAIRS, PATIENCE, less, more, pair, udp};
 use crate::contenders::{End, Tunnel};
 
@@ -60,22 +61,30 @@ pub fn ping(from: &End, to: &End, span: Duration) -> Result<[f64; 3]> {
     let started = Instant::now();
     let sending = near.try_clone()?;
     let sender = std::thread::spawn(move || send(&sending, started, span));
-    let (mut latencies, mut buffer) = (Latencies::default(), [0; 64]);
-    while started.elapsed() < span + PATIENCE {
-        let Ok(len) = near.recv(&mut buffer) else { continue };
-        let sent = buffer.get(..len).and_then(|bytes| bytes.first_chunk()).context("a strange answer")?;
-        latencies.add(started.elapsed().saturating_sub(Duration::from_nanos(u64::from_be_bytes(*sent))));
-    }
+    let receiver = std::thread::spawn(move || receive(&near, started, span));
     let sent = sender.join().ok().context("the sender panicked")?;
+    let latencies = receiver.join().ok().context("the receiver panicked")??;
     ensure!(latencies.count() > 0, "no answer to {sent} pings");
     let lost = 100.0 * (1.0 - latencies.count() as f64 / sent as f64);
     let [p50, p99] = latencies.p50_p99();
     Ok([p50, p99, lost])
 }
 
+fn receive(near: &UdpSocket, started: Instant, span: Duration) -> Result<Latencies> {
+    come_first()?;
+    let (mut latencies, mut buffer) = (Latencies::default(), [0; 64]);
+    while started.elapsed() < span + PATIENCE {
+        let Ok(len) = near.recv(&mut buffer) else { continue };
+        let sent = buffer.get(..len).and_then(|bytes| bytes.first_chunk()).context("a strange answer")?;
+        latencies.add(started.elapsed().saturating_sub(Duration::from_nanos(u64::from_be_bytes(*sent))));
+    }
+    Ok(latencies)
+}
+
 /// Sends what time it is at a steady pace, and says how often.
 fn send(socket: &UdpSocket, started: Instant, span: Duration) -> u64 {
-    // Without it the kernel is up to 50 µs late, which does no harm either.
+    // Without these it is late, which does no harm either.
+    let _ = come_first();
     let _ = set_timerslack(1);
     let mut sent = 0;
     while started.elapsed() < span {
