@@ -23,7 +23,7 @@ pub(super) struct Remotes {
     live: BTreeSet<Slot>,
     by_due: BTreeSet<(Instant, Slot)>,
     /// Whoever may have changed since [`Remotes::settle`].
-    touched: Vec<Slot>,
+    touched: BTreeSet<Slot>,
     /// Whoever may have changed since the last [`Remotes::calm`] of it.
     stirred: BTreeSet<Slot>,
 }
@@ -32,7 +32,6 @@ struct Kept {
     remote: Remote,
     /// As it stands in `by_due`.
     due: Option<Instant>,
-    is_touched: bool,
 }
 
 impl Remotes {
@@ -51,7 +50,7 @@ impl Remotes {
         if let Some(key) = remote.tunnel_key {
             self.by_tunnel.insert(key, slot);
         }
-        let kept = Kept { remote, due: None, is_touched: false };
+        let kept = Kept { remote, due: None };
         match self.slots.get_mut(place(slot)) {
             Some(entry) => *entry = Some(kept),
             None => self.slots.push(Some(kept)),
@@ -60,7 +59,7 @@ impl Remotes {
     }
 
     pub fn remove(&mut self, slot: Slot) -> Option<Remote> {
-        let Kept { remote, due, .. } = self.slots.get_mut(place(slot))?.take()?;
+        let Kept { remote, due } = self.slots.get_mut(place(slot))?.take()?;
         self.free.insert(slot);
         self.live.remove(&slot);
         if let Some(due) = due {
@@ -103,9 +102,7 @@ impl Remotes {
     /// A peer that may be changed, and that is looked at again therefore.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Remote> {
         let kept = self.slots.get_mut(place(slot))?.as_mut()?;
-        if !std::mem::replace(&mut kept.is_touched, true) {
-            self.touched.push(slot);
-        }
+        self.touched.insert(slot);
         Some(&mut kept.remote)
     }
 
@@ -115,8 +112,8 @@ impl Remotes {
             return false;
         };
         let sampled = kept.remote.sample(now);
-        if sampled != Sampled::Nothing && !std::mem::replace(&mut kept.is_touched, true) {
-            self.touched.push(slot);
+        if sampled != Sampled::Nothing {
+            self.touched.insert(slot);
         }
         sampled == Sampled::Data
     }
@@ -199,7 +196,6 @@ impl Remotes {
         let Some(kept) = self.slots.get_mut(place(slot)).and_then(Option::as_mut) else {
             return;
         };
-        kept.is_touched = false;
         self.stirred.insert(slot);
         match kept.remote.is_live() {
             true => self.live.insert(slot),
