@@ -1,10 +1,11 @@
 //! Opens the UDP sockets on which nodes reach each other, and watches the addresses that this machine has.
 //!
-//! In: a port. Out: [`Sockets`], one socket a family on that port and spare ones on demand, which send
-//! datagrams, several of one size in one [`Run`], and never block; [`Receiver`] takes what they get, many at a time; from [`watch()`] the local addresses that a peer might reach, best first, and whether
-//! packets may leave by another way, again after each change; and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group. Datagrams
-//! that hold more than IPv6's least MTU leave whole or not at all ([`Fragmenting`]). Which addresses become candidates,
-//! and what a datagram means, is left to `punch` and `node`.
+//! In: a port. Out: [`Sockets`], one socket a family on that port for each thread that receives, and spare ones on demand,
+//! which send datagrams, several of one size in one [`Run`], and never block; [`Receiver`] takes what they get, many at a
+//! time; from [`watch()`] the local addresses that a peer might reach, best first, and whether packets may leave by another
+//! way, again after each change; and from [`gateways()`] the routers that lead out. [`Multicast`] is the LAN's group.
+//! Datagrams that hold more than IPv6's least MTU leave whole or not at all ([`Fragmenting`]). Which addresses become
+//! candidates, and what a datagram means, is left to `punch` and `node`.
 
 mod addresses;
 mod bind;
