@@ -8,6 +8,7 @@
 //! - [`peer`] keeps one remote node: tunnel, allowed source, the table that the fast path reads.
 //! - [`rendezvous`] introduces nodes: the directory machine and the relay machine.
 //! - [`node`] is this machine: owns the peers, decides, answers commands.
+//! - [`threads`] run until they are told to stop, and sleep until there is something to read.
 //! - [`portmap`] asks the gateways of our networks to keep our port open.
 //! - [`tun`], [`udp`], [`datapath`], [`link`], [`firewall`], [`store`], [`services`] do IO and decide nothing.
 //! - [`control`] is what `pilotctl` and the drivers say to `pilotd` over the local socket.
@@ -29,6 +30,7 @@ pub mod punch;
 pub mod rendezvous;
 pub mod services;
 pub mod store;
+pub mod threads;
 pub mod tun;
 pub mod udp;
 pub mod wire;

@@ -22,17 +22,15 @@ mod refusals;
 mod slow;
 mod streams;
 mod urgency;
-mod wake;
 
 pub use slow::Slow;
 pub use streams::{Injector, Streams};
 
-use crate::{peer::PeerTable, tun::Device, udp::Sockets, wire::Drops};
+use crate::{peer::PeerTable, threads::Threads, tun::Device, udp::Sockets, wire::Drops};
 use arc_swap::ArcSwap;
 use std::{
-    io::{self, PipeReader, PipeWriter},
+    io::{self, PipeReader},
     sync::Arc,
-    thread::{self, JoinHandle},
 };
 use tokio::sync::mpsc;
 
@@ -56,37 +54,29 @@ pub struct Parts {
     pub slow: mpsc::Sender<Slow>,
 }
 
-/// The running threads; dropping it stops them.
-pub struct Datapath {
-    /// Closing it is the signal to stop.
-    stop: Option<PipeWriter>,
-    /// What the threads wait for.
-    _stopped: PipeReader,
-    threads: Vec<JoinHandle<()>>,
-}
+/// The running threads; dropping it stops them, and waits until they have ended.
+pub struct Datapath(Threads);
 
 impl Datapath {
     /// Starts a thread for each receiver of the sockets, and so many for what goes out, among which the queues of the
     /// device are dealt out.
     pub fn start(parts: Parts, senders: usize) -> io::Result<Datapath> {
-        let (stopped, stop) = io::pipe()?;
-        parts.sockets.stop_by(&stopped)?;
-        let mut datapath = Datapath { stop: Some(stop), _stopped: stopped.try_clone()?, threads: Vec::new() };
+        let mut datapath = Datapath(Threads::new()?);
+        parts.sockets.stop_by(datapath.0.stopped())?;
         let senders = senders.clamp(1, parts.device.queues().count());
         for first in 0..senders {
-            let stopped = stopped.try_clone()?;
-            datapath.spawn("tun-to-udp", parts.clone(), move |parts| {
+            datapath.spawn("tun-to-udp", parts.clone(), move |parts, stopped| {
                 let queues: Vec<_> = parts.device.queues().skip(first).step_by(senders).collect();
-                outbound::run(parts, &stopped, &queues)
+                outbound::run(parts, stopped, &queues)
             })?;
         }
         for number in 0..parts.sockets.receivers() {
-            datapath.spawn("udp-to-tun", parts.clone(), move |parts| inbound::run(parts, number))?;
+            datapath.spawn("udp-to-tun", parts.clone(), move |parts, _| inbound::run(parts, number))?;
         }
         Ok(datapath)
     }
 
-    /// Stops both threads and waits until they have ended.
+    /// Stops all threads and waits until they have ended.
     pub fn stop(self) {
         drop(self);
     }
@@ -95,29 +85,16 @@ impl Datapath {
         &mut self,
         name: &str,
         parts: Parts,
-        run: impl FnOnce(&Parts) -> io::Result<()> + Send + 'static,
+        run: impl FnOnce(&Parts, &PipeReader) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         // Reserved, so that the thread can say its last word without waiting for room.
         let last_word = parts.slow.clone().try_reserve_owned();
         let last_word = last_word.map_err(io::Error::other)?;
-        let work = move || {
-            if let Err(error) = run(&parts) {
+        self.0.start(name, move |stopped| {
+            if let Err(error) = run(&parts, stopped) {
                 last_word.send(Slow::Failed(error));
             }
-        };
-        let thread = thread::Builder::new().name(name.to_owned());
-        self.threads.push(thread.spawn(work)?);
-        Ok(())
-    }
-}
-
-impl Drop for Datapath {
-    fn drop(&mut self) {
-        self.stop = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so itself.
-            let _ = thread.join();
-        }
+        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! TUN → split → seal → UDP.
 
-use super::{Parts, Slow, batch::Batch, refusals::Refusals, wake::Wake};
+use super::{Parts, Slow, batch::Batch, refusals::Refusals};
 use crate::{
     peer::{NoWay, PeerTable, Way},
+    threads::Wake,
     tun::{HEADROOM, Offload, Queue, split},
     wire::{Ecn, packet::traffic_class},
 };
@@ -20,15 +21,16 @@ const READS: usize = 64;
 
 /// Carries the packets of these queues until `stop` is closed; an error means that the device is gone.
 pub fn run(parts: &Parts, stop: &PipeReader, queues: &[&Queue]) -> io::Result<()> {
-    let mut wake = Wake::new(stop)?;
-    for (number, queue) in queues.iter().enumerate() {
+    let wake = Wake::new()?;
+    wake.stop_by(stop)?;
+    for (number, queue) in (0..).zip(queues) {
         wake.add(*queue, number)?;
     }
     let mut buffer = vec![0; BUFFER];
     let mut sender = Sender { parts, batch: Batch::new(), refusals: Refusals::new(Instant::now()) };
     while let Some(ready) = wake.wait()? {
         let table = parts.table.load();
-        for queue in ready.filter_map(|number| queues.get(number)) {
+        for queue in ready.filter_map(|number| queues.get(number as usize)) {
             sender.drain(&table, queue, &mut buffer)?;
         }
         sender.batch.send(parts, &mut sender.refusals);

@@ -86,7 +86,7 @@ impl Machine {
         let start = Instant::now();
         while self.parts.drops.get(reason) < wanted {
             assert!(start.elapsed() < PATIENCE, "{reason} was never counted");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 

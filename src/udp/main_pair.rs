@@ -2,17 +2,14 @@
 
 use super::bind::{self, Pair};
 use super::socket::Socket;
-use nix::{
-    errno::Errno,
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-};
-use std::{io, net::UdpSocket, os::fd::AsFd};
+use crate::threads::Wake;
+use std::{io, net::UdpSocket};
 
 /// A socket a family.
 pub struct Main {
     pub v4: Option<Socket>,
     pub v6: Option<Socket>,
-    poll: Epoll,
+    pub wake: Wake,
 }
 
 /// A socket that has something to read.
@@ -22,10 +19,9 @@ pub enum Ready<'a> {
     Spare(u16),
 }
 
-/// What the main sockets and the signal to stop are called in events; spare ones by their number.
+/// What the main sockets are called when there is something to read; spare ones by their number.
 const V4: u64 = 1 << 32;
 const V6: u64 = 1 << 33;
-const STOP: u64 = 1 << 34;
 
 impl Main {
     /// On `port`, which nobody else may have; 0 takes a random one, the same for both families if possible.
@@ -40,36 +36,20 @@ impl Main {
     }
 
     fn new((v4, v6): Pair) -> io::Result<Main> {
-        let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let wake = Wake::new()?;
         for (socket, name) in [(&v4, V4), (&v6, V6)] {
             if let Some(socket) = socket {
-                poll.add(&**socket, EpollEvent::new(EpollFlags::EPOLLIN, name))?;
+                wake.add(&**socket, name)?;
             }
         }
-        Ok(Main { v4, v6, poll })
+        Ok(Main { v4, v6, wake })
     }
 
-    /// To wait for spare sockets, too.
-    pub fn poll(&self) -> &Epoll {
-        &self.poll
-    }
-
-    /// Lets [`Main::wait_each`] end once the other end of `stop` is closed.
-    pub fn stop_by(&self, stop: &impl AsFd) -> io::Result<()> {
-        Ok(self.poll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?)
-    }
-
-    /// Waits until there is something to read, and gives the sockets that have it to `take`; at most 64 at a time. False
-    /// once it is to stop.
+    /// Waits until there is something to read, and gives the sockets that have it to `take`. False once it is to stop.
     pub fn wait_each(&self, mut take: impl FnMut(Ready<'_>)) -> io::Result<bool> {
-        let mut events = [EpollEvent::empty(); 64];
-        let count = match self.poll.wait(&mut events, EpollTimeout::NONE) {
-            Err(Errno::EINTR) => 0,
-            waited => waited?,
-        };
-        for event in events.iter().take(count) {
-            match event.data() {
-                STOP => return Ok(false),
+        let Some(ready) = self.wake.wait()? else { return Ok(false) };
+        for name in ready {
+            match name {
                 V4 => self.v4.iter().for_each(|socket| take(Ready::Main(socket))),
                 V6 => self.v6.iter().for_each(|socket| take(Ready::Main(socket))),
                 spare => take(Ready::Spare(spare as u16)),

@@ -87,7 +87,7 @@ impl Sockets {
         for _ in 0..count {
             let Ok(Some(socket)) = bind::open(ANY_V4, 0) else { break };
             let Ok(port) = bind::port(&socket) else { break };
-            let Some(number) = self.spares.add(socket, self.main.poll()) else { break };
+            let Some(number) = self.spares.add(socket, &self.main.wake) else { break };
             opened.push((number, port));
         }
         opened
@@ -111,11 +111,11 @@ impl Sockets {
 
     /// Lets [`Sockets::wait_each`] end once the other end of `stop` is closed.
     pub fn stop_by(&self, stop: &impl AsFd) -> io::Result<()> {
-        self.mains().try_for_each(|main| main.stop_by(stop))
+        self.mains().try_for_each(|main| main.wake.stop_by(stop))
     }
 
     /// Waits until there is something to read for the receiver of this number, and calls `take` with the number of each
-    /// socket that has it, and the socket; at most 64 at a time. False once it is to stop. Spare sockets are the first
+    /// socket that has it, and the socket. False once it is to stop. Spare sockets are the first
     /// receiver's.
     pub fn wait_each(&self, receiver: usize, mut take: impl FnMut(u16, &UdpSocket)) -> io::Result<bool> {
         let main = self.mains().nth(receiver).ok_or(io::ErrorKind::InvalidInput)?;
@@ -176,7 +176,7 @@ impl Sockets {
 /// Readable while any of the first receiver's sockets is.
 impl AsFd for Sockets {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.main.poll().0.as_fd()
+        self.main.wake.as_fd()
     }
 }
 
@@ -200,6 +200,7 @@ fn failed(port: u16, source: io::Error) -> UdpError {
 mod tests {
     use super::bind::BUFFER;
     use super::*;
+    use crate::threads::Threads;
     use crate::tun::netns::Namespace;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -260,29 +261,33 @@ mod tests {
         let sockets = bind_any().spread(3).unwrap();
         assert_eq!(sockets.receivers(), 3);
         let to = SocketAddr::new([127, 0, 0, 1].into(), sockets.port_v4().unwrap());
-        let (stop, stopped) = io::pipe().unwrap();
-        sockets.stop_by(&stop).unwrap();
         let senders: Vec<Sockets> = (0..40).map(|_| bind_any()).collect();
         for number in 0..10 {
             for sender in &senders {
                 assert_eq!(sender.send_to(MAIN, to, &[number]), Sent::Out);
             }
         }
-        drop(stopped);
-        let mut heard = std::collections::HashMap::new();
-        let used = (0..3).filter(|&receiver| {
-            let mut came = 0;
-            let take = |_: u16, socket: &UdpSocket| {
+        let (sockets, (told, all)) = (Arc::new(sockets), std::sync::mpsc::channel());
+        let mut threads = Threads::new().unwrap();
+        sockets.stop_by(threads.stopped()).unwrap();
+        for receiver in 0..3 {
+            let (sockets, told) = (sockets.clone(), told.clone());
+            let take = move |_: u16, socket: &UdpSocket| {
                 let mut byte = [0];
                 while let Ok((_, from)) = socket.recv_from(&mut byte) {
-                    heard.entry(from).or_insert_with(Vec::new).push((receiver, byte[0]));
-                    came += 1;
+                    told.send((from, (receiver, byte[0]))).unwrap();
                 }
             };
-            assert!(!sockets.wait_each(receiver, take).unwrap());
-            came > 0
-        });
-        assert!(used.count() > 1);
+            threads.start("receives", move |_| while sockets.wait_each(receiver, &take).unwrap() {}).unwrap();
+        }
+        let mut heard = std::collections::HashMap::new();
+        for _ in 0..400 {
+            let (from, which) = all.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+            heard.entry(from).or_insert_with(Vec::new).push(which);
+        }
+        drop(threads);
+        let used: std::collections::BTreeSet<usize> = heard.values().map(|all| all[0].0).collect();
+        assert!(used.len() > 1);
         assert_eq!(heard.len(), 40);
         for all in heard.values() {
             assert_eq!(*all, (0..10).map(|number| (all[0].0, number)).collect::<Vec<_>>());

@@ -1,8 +1,8 @@
 //! Spare sockets by number: what probing a NAT and punching from many ports at once take.
 
 use super::socket::Socket;
+use crate::threads::Wake;
 use arc_swap::ArcSwap;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,15 +18,15 @@ pub(super) struct Spares {
 }
 
 impl Spares {
-    /// Watches a socket by `poll`, and gives its number; none when there are too many.
-    pub fn add(&self, socket: Socket, poll: &Epoll) -> Option<u16> {
+    /// Has `wake` wait for a socket, too, and gives its number; none when there are too many.
+    pub fn add(&self, socket: Socket, wake: &Wake) -> Option<u16> {
         let mut last = self.last.lock();
         let mut open = BTreeMap::clone(&self.open.load());
         if open.len() >= MAX {
             return None;
         }
         let number = next(*last, &open);
-        poll.add(&*socket, EpollEvent::new(EpollFlags::EPOLLIN, number.into())).ok()?;
+        wake.add(&*socket, number.into()).ok()?;
         *last = number;
         open.insert(number, Arc::new(socket));
         self.open.store(Arc::new(open));

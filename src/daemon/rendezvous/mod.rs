@@ -39,6 +39,7 @@ use crate::store::files;
 use crate::store::keys;
 use crate::store::lock::Lock;
 use crate::store::rendezvous::RendezvousStore;
+use crate::threads::Threads;
 
 pub use advertise::HostPort;
 pub use error::StartError;
@@ -84,7 +85,7 @@ pub struct Handle {
     urls: Vec<RendezvousUrl>,
     stop: watch::Sender<()>,
     tasks: JoinSet<()>,
-    threads: udp::Threads,
+    threads: Threads,
     directory: JoinHandle<()>,
 }
 

@@ -7,19 +7,20 @@ mod reflect;
 mod rounds;
 mod shares;
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 use super::streams::Streams;
+use crate::identity::PublicKey;
 use crate::rendezvous::bucket::Rate;
 use crate::rendezvous::relay::{Endpoint, Forward, Relay};
+use crate::threads::Threads;
 use crate::udp::{Run, Socket};
 use crate::wire::{Datagram, Drop, Drops, Ecn, classify};
 
@@ -123,7 +124,7 @@ impl Forwarding {
         Some(to)
     }
 
-    fn send_by_stream(&self, number: u64, key: &crate::identity::PublicKey, from: Endpoint, frame: &[u8]) {
+    fn send_by_stream(&self, number: u64, key: &PublicKey, from: Endpoint, frame: &[u8]) {
         if let Err(reason) = self.streams.send(number, key, from, frame) {
             self.relay_drops.count(reason);
         }
@@ -154,40 +155,15 @@ fn frames(bytes: &[u8], size: usize) -> usize {
     bytes.chunks(size).take_while(is_frame).map(<[u8]>::len).sum()
 }
 
-/// The threads of the relay sockets; dropping it stops them.
-pub struct Threads {
-    /// Closing it is the signal to stop.
-    stop: Option<PipeWriter>,
-    running: Vec<JoinHandle<()>>,
-}
-
 /// Serves all sockets: those of the relay each by a thread, the others each by one of `tasks`.
 pub fn spawn(forwarding: &Arc<Forwarding>, tasks: &mut JoinSet<()>) -> io::Result<Threads> {
     for index in 0..forwarding.reflectors.len() {
         tasks.spawn(reflect::serve(forwarding.clone(), index));
     }
-    let (stopped, stop) = io::pipe()?;
-    let mut threads = Threads { stop: Some(stop), running: Vec::new() };
+    let mut threads = Threads::new()?;
     for index in 0..forwarding.relays.len() {
-        threads.start(forwarding.clone(), index, stopped.try_clone()?)?;
+        let forwarding = forwarding.clone();
+        threads.start(&format!("relay-{index}"), move |stopped| rounds::run(&forwarding, index, stopped))?;
     }
     Ok(threads)
-}
-
-impl Threads {
-    fn start(&mut self, forwarding: Arc<Forwarding>, index: usize, stopped: PipeReader) -> io::Result<()> {
-        let thread = thread::Builder::new().name(format!("relay-{index}"));
-        self.running.push(thread.spawn(move || rounds::run(&forwarding, index, &stopped))?);
-        Ok(())
-    }
-}
-
-impl std::ops::Drop for Threads {
-    fn drop(&mut self) {
-        self.stop = None;
-        for thread in self.running.drain(..) {
-            // A thread that panicked has said so itself.
-            let _ = thread.join();
-        }
-    }
 }
