@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use pilot::identity::{Address, Network, NodeId, Prefix, TunnelKey, TunnelSecret};
 use pilot::peer::{Limiter, Slot, Tunnel, receiver};
-use pilot::store::keys;
+use pilot::store::{Store, keys};
 use pilot::wire::classify;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::daemon::{Daemon, text};
+use pilot_bench_lab::Network as Nodes;
+
+use crate::site::{self, Site};
 
 const PORT: u16 = 51_999;
 /// The node answers a hundred handshakes a second before it asks for cookies.
@@ -24,39 +26,27 @@ const WATCHED: Duration = Duration::from_secs(20);
 /// Prints what so many connected peers cost, and what they take of memory beside being known.
 pub fn measure(programs: &Path, count: u32) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let state = folder.path().join("state");
-    std::fs::create_dir(&state)?;
-    let (_, _) = pilot::store::Store::open(&state)?;
+    let state = folder.path().join(site::NAME);
+    drop(Store::open(&state)?);
     let (ours, _) = keys::tunnel(&state)?;
     let mut rng = ChaCha20Rng::seed_from_u64(count.into());
     let secrets: Vec<TunnelSecret> = (0..count).map(|_| TunnelSecret::generate(&mut rng)).collect();
     let config = folder.path().join("pilotd.toml");
     std::fs::write(&config, configuration(&secrets)?)?;
-    let socket = folder.path().join("pilotd.sock");
-    let port = PORT.to_string();
-    let arguments = [
-        "up",
-        "--foreground",
-        "--config",
-        text(&config)?,
-        "--state",
-        text(&state)?,
-        "--socket",
-        text(&socket)?,
-        "--listen-port",
-        &port,
-    ];
-    let daemon = Daemon::start(programs, &socket, &arguments, &folder.path().join("log"))?;
-    daemon.ready()?;
+    let config = config.to_str().context("a path that is no text")?;
+    let (site, nodes) = (Site::new()?, Nodes { programs, dir: folder.path() });
+    let arguments = ["--config", config, "--listen-port", &PORT.to_string()];
+    let node = nodes.node(&site.host, site::NAME, None, &arguments)?;
     std::thread::sleep(Duration::from_secs(3));
-    let (rss, load) = (daemon.rss()?, daemon.load(WATCHED)?);
+    let (rss, load) = (site::rss_kib(&node), site::load(&node, WATCHED)?);
     println!("{:>10} {:>10} {:>12}", "connected", "RSS KiB", "idle % core");
-    println!("{:>10} {rss:>10} {:>12.2}", 0, load * 100.0);
-    let _peers = connect(ours.public(), &secrets)?;
+    println!("{:>10} {rss:>10.0} {:>12.2}", 0, load * 100.0);
+    let socket = site.host.enter(|| Ok(UdpSocket::bind("127.0.0.1:0")?))?;
+    let _peers = connect(&socket, ours.public(), &secrets)?;
     std::thread::sleep(Duration::from_secs(2));
-    let (with, load) = (daemon.rss()?, daemon.load(WATCHED)?);
-    println!("{count:>10} {with:>10} {:>12.2}", load * 100.0);
-    println!("{:.1} KiB a connected peer", (with as f64 - rss as f64) / f64::from(count));
+    let (with, load) = (site::rss_kib(&node), site::load(&node, WATCHED)?);
+    println!("{count:>10} {with:>10.0} {:>12.2}", load * 100.0);
+    println!("{:.1} KiB a connected peer", (with - rss) / f64::from(count));
     Ok(())
 }
 
@@ -71,15 +61,14 @@ fn configuration(secrets: &[TunnelSecret]) -> anyhow::Result<String> {
 }
 
 /// Makes a session with each.
-fn connect(theirs: TunnelKey, secrets: &[TunnelSecret]) -> anyhow::Result<Vec<Tunnel>> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+fn connect(socket: &UdpSocket, theirs: TunnelKey, secrets: &[TunnelSecret]) -> anyhow::Result<Vec<Tunnel>> {
     socket.connect(("127.0.0.1", PORT))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut peers = Vec::new();
     for (number, secret) in secrets.iter().enumerate() {
         let slot = Slot::new(u32::try_from(number)?).context("too many")?;
         let tunnel = Tunnel::new(secret, theirs, slot, &Limiter::new(secret.public(), 1_000_000));
-        shake_hands(&socket, &tunnel, slot).with_context(|| format!("peer {number}"))?;
+        shake_hands(socket, &tunnel, slot).with_context(|| format!("peer {number}"))?;
         peers.push(tunnel);
         std::thread::sleep(PACE);
     }

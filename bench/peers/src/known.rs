@@ -9,7 +9,9 @@ use pilot::store::Store;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::daemon::{Daemon, text};
+use pilot_bench_lab::{Network, Node};
+
+use crate::site::{self, Site};
 
 /// How long the node may take to introduce itself to everybody, and to get quiet.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -30,41 +32,27 @@ pub fn measure(programs: &Path, count: u64) -> anyhow::Result<()> {
 
 fn row(programs: &Path, count: u64) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let state = folder.path().join("state");
-    remember(&state, count)?;
-    let url = rendezvous_url(programs, &folder.path().join("rendezvous"))?;
-    let server = folder.path().join("rendezvous");
-    let arguments = ["rendezvous", "--state", text(&server)?, "--advertise", "127.0.0.1"];
-    let _server = Daemon::start(programs, &server.join("status.sock"), &arguments, &folder.path().join("server.log"))?;
-    let socket = folder.path().join("pilotd.sock");
-    let arguments = ["up", "--foreground", "--state", text(&state)?, "--socket", text(&socket)?, "--rendezvous", &url];
-    let daemon = Daemon::start(programs, &socket, &arguments, &folder.path().join("log"))?;
-    daemon.ready()?;
+    remember(&folder.path().join(site::NAME), count)?;
+    let site = Site::new()?;
+    let network = Network { programs, dir: folder.path() };
+    let (_server, url) = network.rendezvous(&site.host, site::ADDRESS)?;
+    let node = network.node(&site.host, site::NAME, Some(&url), &[])?;
     std::thread::sleep(SETTLE);
-    let started = daemon.cpu()?;
-    let load = daemon.load(WATCHED)?;
-    let rss = daemon.rss()?;
-    let (wall, cpu) = listing(&daemon)?;
-    let start = started.as_secs_f64();
-    println!("{count:>8} {start:>10.2} {:>12.2} {rss:>10} {wall:>12.0} {cpu:>14.0}", load * 100.0);
+    let start = site::cpu(&node)?;
+    let load = site::load(&node, WATCHED)?;
+    let rss = site::rss_kib(&node);
+    let (wall, cpu) = listing(&node)?;
+    println!("{count:>8} {start:>10.2} {:>12.2} {rss:>10.0} {wall:>12.0} {cpu:>14.0}", load * 100.0);
     Ok(())
 }
 
-fn rendezvous_url(programs: &Path, state: &Path) -> anyhow::Result<String> {
-    let mut command = std::process::Command::new(programs.join("pilotd"));
-    let output =
-        command.args(["rendezvous", "--state", text(state)?, "--advertise", "127.0.0.1", "--print-url"]).output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
 /// Milliseconds of a listing: on the clock, and of the daemon's CPU time; means of ten.
-fn listing(daemon: &Daemon) -> anyhow::Result<(f64, f64)> {
-    let (start, before) = (Instant::now(), daemon.cpu()?);
+fn listing(node: &Node) -> anyhow::Result<(f64, f64)> {
+    let (start, before) = (Instant::now(), site::cpu(node)?);
     for _ in 0..10 {
-        daemon.ask(&["--json", "peers"])?;
+        node.ctl(&["--json", "peers"])?;
     }
-    let mean = |time: Duration| time.as_secs_f64() * 100.0;
-    Ok((mean(start.elapsed()), mean(daemon.cpu()? - before)))
+    Ok((start.elapsed().as_secs_f64() * 100.0, (site::cpu(node)? - before) * 100.0))
 }
 
 /// Writes so many trusted peers into a state folder.

@@ -1,13 +1,13 @@
 //! What many peers cost a real `pilotd`: known ones, and connected ones.
 //!
-//! Runs in a network namespace of its own (see `run`). Arguments: the folder of the programs, `known`, `connected` or `memory`,
+//! Needs root, for a network namespace. Arguments: the folder of the programs, `known`, `connected` or `memory`,
 //! and how many. CPU is time of the daemon, user and system, from `/proc`: a busy machine does not change it much.
 
 mod connected;
 mod counted;
-mod daemon;
 mod known;
 mod memory;
+mod site;
 
 use std::path::PathBuf;
 
