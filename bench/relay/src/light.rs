@@ -12,9 +12,8 @@ use pilot::udp::{Receiver, Sockets};
 use pilot::wire::path::MAIN;
 use pilot::wire::relay::{DELIVER, send_header};
 
-use super::Outcome;
 use super::nodes::Nodes;
-use super::report::Delays;
+use super::report::Figures;
 
 /// Between two frames.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -24,7 +23,7 @@ const LOST: u16 = 100;
 const PAYLOAD: [u8; 64] = [4; 64];
 
 /// Measures for so long; `server` is the URL of a relay.
-pub fn run(server: &str, time: Duration) -> Outcome<Delays> {
+pub fn run(server: &str, time: Duration) -> anyhow::Result<Figures> {
     let [near, far] = [Sockets::bind(0, Arc::default())?, Sockets::bind(0, Arc::default())?];
     let nodes = Nodes::new(&server.parse()?, [&near, &far])?;
     let frame = |from: usize, to: usize| -> Vec<u8> {
@@ -47,7 +46,7 @@ pub fn run(server: &str, time: Duration) -> Outcome<Delays> {
     })
 }
 
-fn send(sockets: &Sockets, relay: SocketAddr, frame: &[u8], time: Duration) -> Outcome<Delays> {
+fn send(sockets: &Sockets, relay: SocketAddr, frame: &[u8], time: Duration) -> anyhow::Result<Figures> {
     let (start, mut receiver) = (Instant::now(), Receiver::default());
     let (mut delays, mut lost) = (Vec::new(), 0);
     while start.elapsed() < time {
@@ -63,7 +62,7 @@ fn send(sockets: &Sockets, relay: SocketAddr, frame: &[u8], time: Duration) -> O
     delays.sort();
     let place = |percent: usize| delays.get(delays.len() * percent / 100).copied().unwrap_or_default();
     let micros = |percent| place(percent).as_secs_f64() * 1e6;
-    Ok(Delays { p50: micros(50), p99: micros(99), lost: f64::from(lost) / (delays.len() as f64 + f64::from(lost)) })
+    Ok([micros(50), micros(99), f64::from(lost) / (delays.len() as f64 + f64::from(lost))])
 }
 
 /// Whether something from the other node comes in time.

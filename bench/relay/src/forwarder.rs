@@ -7,13 +7,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use pilot::udp::{Receiver, Run, Socket};
 
-use super::Outcome;
-
 /// Socket buffers in bytes: those of the relay.
 const BUFFER: usize = 4 << 20;
 
 /// Sends what comes to a port on to an endpoint, for ever.
-pub fn run(listen: u16, to: SocketAddr) -> Outcome<()> {
+pub fn run(listen: u16, to: SocketAddr) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, listen))?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pilot::identity::{Identity, RendezvousUrl};
 use pilot::link::{Reach, client};
@@ -17,8 +18,6 @@ use pilot::wire::{Allocation, RelayCredential};
 use rand_core::OsRng;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-
-use super::Outcome;
 
 /// Two nodes that stay logged in as long as this lives.
 pub struct Nodes {
@@ -34,7 +33,7 @@ pub struct Nodes {
 
 impl Nodes {
     /// Logs both in, and binds the first to one socket, the second to the other.
-    pub fn new(url: &RendezvousUrl, sockets: [&Sockets; 2]) -> Outcome<Nodes> {
+    pub fn new(url: &RendezvousUrl, sockets: [&Sockets; 2]) -> anyhow::Result<Nodes> {
         let runtime = Runtime::new()?;
         let [first, second] = [runtime.block_on(log_in(url))?, runtime.block_on(log_in(url))?];
         for (login, sockets) in [&first, &second].into_iter().zip(sockets) {
@@ -56,7 +55,7 @@ struct Login {
     link: mpsc::Sender<ClientMessage>,
 }
 
-async fn log_in(url: &RendezvousUrl) -> Outcome<Login> {
+async fn log_in(url: &RendezvousUrl) -> anyhow::Result<Login> {
     let (sender, mut events) = mpsc::channel(64);
     let (link, outgoing) = mpsc::channel(64);
     let reach = Reach::new(url.clone(), &Identity::generate(&mut OsRng), None)?;
@@ -69,19 +68,19 @@ async fn log_in(url: &RendezvousUrl) -> Outcome<Login> {
                 link.send(Hello { version: 1, network: 0, hostname: None }.into()).await?;
             }
             LinkEvent::Message(ServerMessage { body: Some(Body::Welcome(welcome)) }) => {
-                let credential = welcome.credential().map_err(|reason| reason.to_string())?;
+                let credential = welcome.credential().map_err(|reason| anyhow::anyhow!("{reason}"))?;
                 // Whatever the server says later is read and dropped.
                 tokio::spawn(async move { while events.recv().await.is_some() {} });
-                return Ok(Login { relay: at.ok_or("no relay")?, credential, link });
+                return Ok(Login { relay: at.context("no relay")?, credential, link });
             }
             LinkEvent::Down { reason } => eprintln!("the link is down: {reason}"),
-            other => return Err(format!("{other:?}").into()),
+            other => anyhow::bail!("{other:?}"),
         }
     }
-    Err("the link ended".into())
+    anyhow::bail!("the link ended")
 }
 
-fn bind_to(login: &Login, sockets: &Sockets) -> Outcome<()> {
+fn bind_to(login: &Login, sockets: &Sockets) -> anyhow::Result<()> {
     let (mut receiver, deadline) = (Receiver::default(), Instant::now() + Duration::from_secs(10));
     let mut is_bound = false;
     for nonce in 1.. {
@@ -97,5 +96,6 @@ fn bind_to(login: &Login, sockets: &Sockets) -> Outcome<()> {
             break;
         }
     }
-    if is_bound { Ok(()) } else { Err("the relay does not answer".into()) }
+    anyhow::ensure!(is_bound, "the relay does not answer");
+    Ok(())
 }

@@ -15,9 +15,9 @@ use pilot::wire::path::MAIN;
 use pilot::wire::relay::{DELIVER, HEADER, SEND, send_header};
 use pilot::wire::{Allocation, Ecn};
 
+use super::RECEIVER_PORT;
 use super::nodes::Nodes;
 use super::report::Figures;
-use super::{Outcome, RECEIVER_PORT};
 
 /// A packet of 1,420 bytes in a WireGuard message in a relay frame.
 const DATAGRAM: usize = HEADER + 1_420 + 32;
@@ -37,7 +37,7 @@ struct Progress {
 }
 
 /// Measures for so long. `server` is the URL of a relay, or the address of a bare forwarder; `pid` its process.
-pub fn run(server: &str, pid: i32, time: Duration) -> Outcome<Figures> {
+pub fn run(server: &str, pid: i32, time: Duration) -> anyhow::Result<Figures> {
     let sockets = [Sockets::bind(0, Arc::default())?, Sockets::bind(RECEIVER_PORT, Arc::default())?];
     let [from, to] = &sockets;
     let nodes = server.starts_with("pilot://").then(|| Nodes::new(&server.parse()?, [from, to])).transpose()?;
@@ -58,9 +58,9 @@ pub fn run(server: &str, pid: i32, time: Duration) -> Outcome<Figures> {
     })
 }
 
-fn watch(progress: &Progress, pid: i32, time: Duration) -> Outcome<Figures> {
+fn watch(progress: &Progress, pid: i32, time: Duration) -> anyhow::Result<Figures> {
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid))?;
-    let now = || -> Outcome<_> {
+    let now = || -> anyhow::Result<_> {
         let [sent, received] = [&progress.sent, &progress.received].map(|count| count.load(Ordering::Relaxed));
         Ok((Instant::now(), Duration::from(clock.now()?), sent, received))
     };
@@ -69,11 +69,11 @@ fn watch(progress: &Progress, pid: i32, time: Duration) -> Outcome<Figures> {
     thread::sleep(time);
     let after = now()?;
     let received = (after.3 - before.3) as f64;
-    Ok(Figures {
-        gbits: received * 8e-9 / (after.0 - before.0).as_secs_f64(),
-        cpu_per_gb: (after.1 - before.1).as_secs_f64() / (received * 1e-9),
-        lost: 1.0 - received / (after.2 - before.2).max(1) as f64,
-    })
+    Ok([
+        received * 8e-9 / (after.0 - before.0).as_secs_f64(),
+        (after.1 - before.1).as_secs_f64() / (received * 1e-9),
+        1.0 - received / (after.2 - before.2).max(1) as f64,
+    ])
 }
 
 fn push(progress: &Progress, sockets: &Sockets, to: SocketAddr, bytes: &[u8]) {
