@@ -1,9 +1,9 @@
 //! UDP → open → join → TUN.
 
-use super::{Parts, Slow, urgency};
+use super::{Parts, Slow, sparse::PLACES, urgency::Urgency};
 use crate::{
     peer::{Arrival, Inbound, PeerTable},
-    tun::Coalescer,
+    tun::{Coalescer, flow_place},
     udp::Receiver,
     wire::{
         Drop, Ecn,
@@ -27,36 +27,40 @@ const ROUNDS: usize = 4;
 
 /// Carries the datagrams of the receiver of this number until it is time to stop.
 pub fn run(parts: &Parts, number: usize) -> io::Result<()> {
-    urgency::ask();
-    let mut receiver = Receiver::default();
-    let mut opener = Opener::new(parts);
-    while parts.sockets.wait_each(number, |number, socket| {
-        let table = parts.table.load();
-        drain(parts, &table, (number, socket), &mut receiver, &mut opener);
-    })? {}
+    let mut taker =
+        Taker { parts, receiver: Receiver::default(), opener: Opener::new(parts), urgency: Urgency::of_receiver() };
+    while parts.sockets.wait_each(number, |number, socket| taker.drain(number, socket))? {
+        taker.urgency.turn();
+    }
     Ok(())
 }
 
-/// Takes what the socket holds, up to a few rounds; programs get what came before the next is waited for.
-fn drain(
-    parts: &Parts,
-    table: &PeerTable,
-    (number, socket): (u16, &UdpSocket),
-    receiver: &mut Receiver,
-    opener: &mut Opener,
-) {
-    for _ in 0..ROUNDS {
-        // An error is an ICMP message about an earlier datagram, which says nothing that can be trusted, or that there is
-        // nothing.
-        let Ok(more) = receiver.receive(socket) else { break };
-        for received in receiver.received() {
-            for datagram in received.bytes.chunks(received.size) {
-                opener.take(parts, table, (number, received.from), received.ecn, datagram);
+struct Taker<'a> {
+    parts: &'a Parts,
+    receiver: Receiver,
+    opener: Opener,
+    urgency: Urgency,
+}
+
+impl Taker<'_> {
+    /// Takes what the socket holds, up to a few rounds; programs get what came before the next is waited for.
+    fn drain(&mut self, number: u16, socket: &UdpSocket) {
+        let table = self.parts.table.load();
+        for _ in 0..ROUNDS {
+            // An error is an ICMP message about an earlier datagram, which says nothing that can be trusted, or that there
+            // is nothing.
+            let Ok(more) = self.receiver.receive(socket) else { break };
+            for received in self.receiver.received() {
+                for datagram in received.bytes.chunks(received.size) {
+                    let from = (number, received.from);
+                    let flow = self.opener.take(self.parts, &table, from, received.ecn, datagram);
+                    flow.inspect(|&flow| self.urgency.carried(flow_place(flow, PLACES), 1));
+                }
             }
-        }
-        opener.flush(parts);
-        if !more {
-            break;
+            self.opener.flush(self.parts);
+            if !more {
+                break;
+            }
         }
     }
 }
@@ -73,7 +77,7 @@ impl Opener {
         Opener { opened: vec![0; ROOM], used: 0, coalescer: Coalescer::new(parts.device.offloads()) }
     }
 
-    /// Takes one datagram to where it belongs, or keeps its packet until [`Opener::flush`].
+    /// Takes one datagram to where it belongs, or keeps its packet until [`Opener::flush`] and gives the tag of its flow.
     pub(super) fn take(
         &mut self,
         parts: &Parts,
@@ -81,15 +85,16 @@ impl Opener {
         (socket, from): (u16, SocketAddr),
         ecn: Ecn,
         datagram: &[u8],
-    ) {
+    ) -> Option<u64> {
         if self.opened.len() - self.used < datagram.len() {
             self.flush(parts);
         }
         let room = self.opened.get_mut(self.used..).unwrap_or_default();
         match table.inbound(socket, from, datagram, room) {
             Inbound::Packet { arrival, range } => {
-                self.keep(parts, table, arrival, ecn, range);
+                let flow = self.keep(parts, table, arrival, ecn, range);
                 heard(parts, arrival);
+                return flow;
             }
             Inbound::Control { arrival, range } => {
                 let packet = room.get(range).unwrap_or_default();
@@ -100,21 +105,30 @@ impl Opener {
             Inbound::Slow => parts.hand_over(Slow::Datagram(socket, from, datagram.to_vec())),
             Inbound::Drop(reason) => parts.drops.count(reason),
         }
+        None
     }
 
-    fn keep(&mut self, parts: &Parts, table: &PeerTable, arrival: Arrival, outer: Ecn, range: Range<usize>) {
+    fn keep(
+        &mut self,
+        parts: &Parts,
+        table: &PeerTable,
+        arrival: Arrival,
+        outer: Ecn,
+        range: Range<usize>,
+    ) -> Option<u64> {
         let range = self.used + range.start..self.used + range.end;
         let packet = self.opened.get_mut(range.clone()).unwrap_or_default();
         let inner = Ecn::from_bits(traffic_class(packet));
         let Some(ecn) = inner.out_of_tunnel(outer) else {
-            return parts.drops.count(Drop::Congested);
+            parts.drops.count(Drop::Congested);
+            return None;
         };
         if ecn != inner {
             set_ecn(packet, ecn);
         }
         table.clamp_inbound(arrival.slot, packet);
         self.used = range.end;
-        self.coalescer.push(&self.opened, range);
+        Some(self.coalescer.push(&self.opened, range))
     }
 
     /// Writes all packets that wait.

@@ -1,6 +1,6 @@
 //! TUN → split → seal → UDP.
 
-use super::{Parts, Slow, batch::Batch, refusals::Refusals};
+use super::{Parts, Slow, batch::Batch, refusals::Refusals, urgency::Urgency};
 use crate::{
     peer::{NoWay, PeerTable, Way},
     threads::Wake,
@@ -28,12 +28,15 @@ pub fn run(parts: &Parts, stop: &PipeReader, queues: &[&Queue]) -> io::Result<()
     }
     let mut buffer = vec![0; BUFFER];
     let mut sender = Sender { parts, batch: Batch::new(), refusals: Refusals::new(Instant::now()) };
+    let mut urgency = Urgency::of_sender();
     while let Some(ready) = wake.wait()? {
         let table = parts.table.load();
-        for queue in ready.filter_map(|number| queues.get(number as usize)) {
-            sender.drain(&table, queue, &mut buffer)?;
+        for number in ready.map(|number| number as usize) {
+            let Some(queue) = queues.get(number) else { continue };
+            urgency.carried(number, sender.drain(&table, queue, &mut buffer)?);
         }
         sender.batch.send(parts, &mut sender.refusals);
+        urgency.turn();
     }
     Ok(())
 }
@@ -45,9 +48,9 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Takes what is in a queue, for one turn.
-    fn drain(&mut self, table: &PeerTable, queue: &Queue, buffer: &mut [u8]) -> io::Result<()> {
-        let mut taken = 0;
+    /// Takes what is in a queue, for one turn, and counts the packets that were sealed.
+    fn drain(&mut self, table: &PeerTable, queue: &Queue, buffer: &mut [u8]) -> io::Result<u32> {
+        let (mut taken, mut sealed) = (0, 0);
         for _ in 0..READS {
             let (offload, packet) = match queue.read(buffer) {
                 Ok(read) => read,
@@ -55,19 +58,23 @@ impl Sender<'_> {
                 Err(error) => return Err(error),
             };
             taken += packet.len();
-            self.take(table, &offload, buffer.get_mut(packet).unwrap_or_default());
+            sealed += self.take(table, &offload, buffer.get_mut(packet).unwrap_or_default());
             if taken >= QUANTUM {
                 break;
             }
         }
-        Ok(())
+        Ok(sealed)
     }
 
-    /// Sends all segments of a packet; they differ in nothing that decides about their way.
-    fn take(&mut self, table: &PeerTable, offload: &Offload, packet: &mut [u8]) {
+    /// Seals all segments of a packet, and counts them; they differ in nothing that decides about their way.
+    fn take(&mut self, table: &PeerTable, offload: &Offload, packet: &mut [u8]) -> u32 {
+        let mut sealed = 0;
         let mut segments = match split(offload, packet) {
             Ok(segments) => segments,
-            Err(reason) => return self.parts.drops.count(reason),
+            Err(reason) => {
+                self.parts.drops.count(reason);
+                return sealed;
+            }
         };
         let mut known: Option<Way<'_>> = None;
         while let Some(segment) = segments.next_segment() {
@@ -76,7 +83,10 @@ impl Sender<'_> {
             }
             let way = match known.map_or_else(|| table.way(segment), Ok) {
                 Ok(way) => way,
-                Err(NoWay::TooBig { mtu }) => return self.refusals.refuse(self.parts, segment, mtu),
+                Err(NoWay::TooBig { mtu }) => {
+                    self.refusals.refuse(self.parts, segment, mtu);
+                    return sealed;
+                }
                 Err(NoWay::Slow(_)) => {
                     self.parts.hand_over(Slow::Packet(segment.to_vec()));
                     continue;
@@ -88,10 +98,13 @@ impl Sender<'_> {
             };
             known = Some(way);
             let ecn = Ecn::from_bits(traffic_class(segment));
-            if !self.batch.seal(self.parts, &mut self.refusals, &way, ecn, segment) {
+            if self.batch.seal(self.parts, &mut self.refusals, &way, ecn, segment) {
+                sealed += 1;
+            } else {
                 self.parts.hand_over(Slow::Packet(segment.to_vec()));
             }
         }
+        sealed
     }
 }
 

@@ -1,38 +1,133 @@
-//! Who receives goes before programs, as the kernel's own network code does.
+//! When a thread goes before programs, as the kernel's own network code does, and when it lets packets gather.
 //!
-//! Where processors are busy, what waits for a thread waits either in the socket, where all flows stand in one line, or, if
-//! they arrive no faster than they are taken, at the sender, in a queue of the TUN device for each. So the threads that
-//! receive are let in soon. Those that send are not: the more they find when they wake, the less a packet costs.
+//! On busy processors a thread that was woken waits, up to some milliseconds for each, and so does everybody whose packets
+//! it carries. Transfers do not mind: the more a thread finds when it wakes, the less a packet costs. So a thread is let in
+//! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow beside, and leaves a part of its
+//! processor to others; it wakes less often then than packets come. Else those that receive go before programs a little:
+//! what waits for them stands in the socket, where all flows are in one line, and what waits for those that send stands at
+//! the sender, in a queue of the TUN device for each flow.
+//!
+//! Where it is not granted packets wait longer on a busy machine, and all else is the same.
 
-use nix::libc;
-use std::io;
+use super::sparse::Sparse;
+use nix::{
+    errno::Errno,
+    libc,
+    time::{ClockId, clock_gettime},
+};
+use std::time::{Duration, Instant};
 
-/// For those who may (CAP_SYS_NICE, or RLIMIT_NICE).
+/// Before programs a little, for those who may (CAP_SYS_NICE, or RLIMIT_NICE).
 const NICE: libc::c_int = -5;
+/// Before all programs (CAP_SYS_NICE, or RLIMIT_RTPRIO).
+const PRIORITY: libc::c_int = 1;
+/// How long packets gather.
+const GATHERING: Duration = Duration::from_micros(100);
 
-/// Asks for the calling thread. Where it is not granted packets wait longer on a busy machine, and all else is the same.
-pub fn ask() {
-    // SAFETY: only numbers are passed; 0 is the calling thread (setpriority(2), "C library/kernel differences").
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
-        let error = io::Error::last_os_error();
-        tracing::debug!(%error, "a thread that receives may not go before programs");
+/// How soon the calling thread is let in.
+pub struct Urgency {
+    sparse: Sparse,
+    is_first: bool,
+    is_refused: bool,
+}
+
+impl Urgency {
+    /// Of a thread that sends.
+    pub fn of_sender() -> Urgency {
+        Urgency { sparse: Sparse::new(Instant::now()), is_first: false, is_refused: false }
     }
+
+    /// Of a thread that receives.
+    pub fn of_receiver() -> Urgency {
+        // SAFETY: only numbers are passed; 0 is the calling thread (setpriority(2), "C library/kernel differences").
+        let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        if let Err(error) = Errno::result(result) {
+            tracing::debug!(%error, "a thread that receives may not go before programs");
+        }
+        Urgency::of_sender()
+    }
+
+    /// So many packets of the flows of this place went through.
+    pub fn carried(&mut self, place: usize, packets: u32) {
+        self.sparse.carried(place, packets);
+    }
+
+    /// To be called when there is nothing more to carry for now: asks for what fits what was carried.
+    pub fn turn(&mut self) {
+        let advice = self.sparse.turn(Instant::now(), used);
+        if advice.is_first != self.is_first && !self.is_refused {
+            self.go(advice.is_first);
+        }
+        if self.is_first && advice.gather {
+            std::thread::sleep(GATHERING);
+        }
+    }
+
+    fn go(&mut self, first: bool) {
+        let (class, sched_priority) = if first { (libc::SCHED_FIFO, PRIORITY) } else { (libc::SCHED_OTHER, 0) };
+        let priority = libc::sched_param { sched_priority };
+        // SAFETY: 0 is the calling thread, and the kernel reads one structure.
+        let result = unsafe { libc::sched_setscheduler(0, class | libc::SCHED_RESET_ON_FORK, &raw const priority) };
+        match Errno::result(result) {
+            Ok(_) => self.is_first = first,
+            Err(error) => {
+                tracing::debug!(%error, "a thread that carries packets is not let in at once");
+                self.is_refused = true;
+            }
+        }
+    }
+}
+
+/// Processor time of the calling thread.
+fn used() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_thread_goes_before_others_where_it_may() {
+    fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        std::thread::spawn(work).join().unwrap()
+    }
+
+    fn nice() -> i32 {
         // SAFETY: plain numbers; 0 is the calling thread.
-        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-        let on_a_thread = |work: fn()| std::thread::spawn(move || (work(), nice()).1).join().unwrap();
+        unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+    }
+
+    fn class() -> i32 {
+        // SAFETY: as above.
+        unsafe { libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK }
+    }
+
+    #[test]
+    fn a_thread_that_receives_goes_before_others_a_little_where_it_may() {
         let granted = on_a_thread(|| {
             // SAFETY: as above.
             let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+            nice()
         });
-        assert_eq!(on_a_thread(ask), granted);
+        assert_eq!(on_a_thread(|| (Urgency::of_receiver(), nice()).1), granted);
         assert!(granted == NICE || granted == nice());
+    }
+
+    #[test]
+    fn a_thread_is_let_in_at_once_and_goes_back_where_it_may() {
+        let may = on_a_thread(|| {
+            let priority = libc::sched_param { sched_priority: PRIORITY };
+            // SAFETY: as above, and the kernel reads one structure.
+            unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) == 0 }
+        });
+        let (first, then) = on_a_thread(|| {
+            let mut urgency = Urgency::of_receiver();
+            urgency.go(true);
+            let first = (class(), nice());
+            urgency.go(false);
+            (first, (class(), nice()))
+        });
+        let expected = if may { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
+        assert_eq!(first, (expected, first.1));
+        assert_eq!(then, (libc::SCHED_OTHER, first.1), "as before");
     }
 }

@@ -85,8 +85,9 @@ impl Coalescer {
         Coalescer { takes, runs: Vec::with_capacity(64), pieces: Vec::with_capacity(1024) }
     }
 
-    /// Takes the packet that stands in this part of `buffer`, which must stay as it is until [`Coalescer::flush`].
-    pub fn push(&mut self, buffer: &[u8], packet: Range<usize>) {
+    /// Takes the packet that stands in this part of `buffer`, which must stay as it is until [`Coalescer::flush`], and
+    /// gives the tag of its flow, of which [`super::flow_place`] makes a number.
+    pub fn push(&mut self, buffer: &[u8], packet: Range<usize>) -> u64 {
         let bytes = buffer.get(packet.clone()).unwrap_or_default();
         let tag = tag(bytes);
         let shape = self.shape(bytes);
@@ -96,10 +97,11 @@ impl Coalescer {
             && run.takes(&self.pieces, buffer, bytes, shape)
         {
             run.append(&mut self.pieces, packet, bytes, shape);
-            return;
+            return tag;
         }
         self.pieces.push(Piece { start: packet.start, len: bytes.len(), next: None });
         self.runs.push(Run::new(tag, shape, self.pieces.len() - 1, bytes));
+        tag
     }
 
     /// Whether nothing waits.

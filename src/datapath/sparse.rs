@@ -1,0 +1,149 @@
+//! Whether a thread carries sparse flows: a few packets of somebody who waits for them.
+//!
+//! What FQ-CoDel tells apart for its queues (RFC 8290, section 1.3), found by counting: flows are dealt out among some
+//! places, and a place that saw something in a while, but little, holds a sparse flow.
+
+use std::time::{Duration, Instant};
+
+/// The most flows that are told apart.
+pub const PLACES: usize = 64;
+/// How long is counted.
+const WINDOW: Duration = Duration::from_millis(50);
+/// Packets a second up to which a flow is sparse: keystrokes, calls and pings, but no transfer and not its
+/// acknowledgements.
+const SPARSE: u64 = 1_000;
+/// How long a sparse flow counts after its last window: it speaks again, and then it is too late to begin.
+const LASTING: Duration = Duration::from_millis(500);
+/// Packets a second of all flows from which on it pays to let some gather.
+const BUSY: u64 = 40_000;
+/// A turn that carried so many has gathered enough.
+const ENOUGH: u32 = 40;
+/// The share of a processor, in percent, above which a thread does not go before others.
+const GREEDY: u32 = 90;
+/// For how long.
+const MODESTY: Duration = Duration::from_secs(1);
+
+/// What a thread should do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Go before programs: somebody waits, and the thread leaves enough for others.
+    pub is_first: bool,
+    /// Let packets gather for a moment: there are many, and the turn carried few.
+    pub gather: bool,
+}
+
+/// Packets of late, by flow.
+pub struct Sparse {
+    counts: [u32; PLACES],
+    since: Instant,
+    used: Duration,
+    turn: u32,
+    is_busy: bool,
+    first_until: Option<Instant>,
+    modest_until: Option<Instant>,
+}
+
+impl Sparse {
+    /// None yet.
+    pub fn new(now: Instant) -> Sparse {
+        Sparse {
+            counts: [0; PLACES],
+            since: now,
+            used: Duration::ZERO,
+            turn: 0,
+            is_busy: false,
+            first_until: None,
+            modest_until: None,
+        }
+    }
+
+    /// So many packets of the flows of this place went through.
+    pub fn carried(&mut self, place: usize, packets: u32) {
+        if let Some(count) = self.counts.get_mut(place % PLACES) {
+            *count = count.saturating_add(packets);
+        }
+        self.turn = self.turn.saturating_add(packets);
+    }
+
+    /// A turn has ended; `used` is the processor time of the thread, asked for now and then.
+    pub fn turn(&mut self, now: Instant, used: impl FnOnce() -> Duration) -> Advice {
+        let span = now.saturating_duration_since(self.since);
+        if span >= WINDOW {
+            self.judge(now, span, used());
+        }
+        let is_modest = self.modest_until.is_some_and(|until| now < until);
+        let is_first = !is_modest && self.first_until.is_some_and(|until| now < until);
+        Advice { is_first, gather: self.is_busy && std::mem::take(&mut self.turn) < ENOUGH }
+    }
+
+    fn judge(&mut self, now: Instant, span: Duration, used: Duration) {
+        let at_rate = |rate: u64| span.as_micros() * u128::from(rate) / 1_000_000;
+        let sparse = 1..=at_rate(SPARSE).max(1);
+        if self.counts.iter().any(|&count| sparse.contains(&count.into())) {
+            self.first_until = Some(now + LASTING);
+        }
+        self.is_busy = self.counts.iter().map(|&count| u128::from(count)).sum::<u128>() > at_rate(BUSY);
+        if used.saturating_sub(self.used) * 100 > span * GREEDY {
+            self.modest_until = Some(now + MODESTY);
+        }
+        (self.since, self.used, self.counts) = (now, used, [0; PLACES]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Carries so many packets of each place in every millisecond for a while, in turns of so many.
+    fn carry(sparse: &mut Sparse, start: Instant, millis: u32, each: &[u32], share: u32) -> Advice {
+        let mut advice = Advice { is_first: false, gather: false };
+        for milli in 1..=millis {
+            for (place, &packets) in each.iter().enumerate() {
+                sparse.carried(place, packets);
+            }
+            let passed = Duration::from_millis(milli.into());
+            advice = sparse.turn(start + passed, || passed * share / 100);
+        }
+        advice
+    }
+
+    fn of(each: &[u32], share: u32) -> Advice {
+        let start = Instant::now();
+        carry(&mut Sparse::new(start), start, 200, each, share)
+    }
+
+    #[test]
+    fn a_transfer_alone_does_not_go_first_and_somebody_beside_it_does() {
+        assert_eq!(of(&[100], 50), Advice { is_first: false, gather: false });
+        assert_eq!(of(&[0, 5], 5), Advice { is_first: false, gather: false }, "acknowledgements");
+        assert_eq!(of(&[100, 1], 50), Advice { is_first: true, gather: false });
+        assert_eq!(of(&[1], 1), Advice { is_first: true, gather: false }, "alone");
+        assert_eq!(of(&[0, 0], 0), Advice { is_first: false, gather: false }, "nobody");
+    }
+
+    #[test]
+    fn whoever_has_spoken_counts_for_a_while() {
+        let start = Instant::now();
+        let mut sparse = Sparse::new(start);
+        assert!(carry(&mut sparse, start, 100, &[100, 1], 10).is_first);
+        let later = start + Duration::from_millis(100);
+        assert!(carry(&mut sparse, later, 400, &[100], 10).is_first);
+        assert!(!carry(&mut sparse, later + Duration::from_millis(400), 400, &[100], 10).is_first);
+    }
+
+    #[test]
+    fn small_turns_gather_where_there_is_much() {
+        let start = Instant::now();
+        let mut sparse = Sparse::new(start);
+        assert!(!carry(&mut sparse, start, 100, &[60, 40], 10).gather, "enough in each turn");
+        sparse.carried(0, ENOUGH - 1);
+        assert!(sparse.turn(start + Duration::from_millis(101), Duration::default).gather);
+        assert!(!of(&[30], 10).gather, "little in all");
+    }
+
+    #[test]
+    fn a_thread_that_takes_a_processor_goes_behind() {
+        assert!(of(&[100, 1], 89).is_first);
+        assert!(!of(&[100, 1], 91).is_first);
+    }
+}
