@@ -13,6 +13,8 @@ const BLOCK: usize = 1_000_003;
 const STALL: Duration = Duration::from_secs(5);
 /// Growth of a daemon's memory from the first third of a run to its end, in kB, that is no leak.
 const GROWTH: u64 = 4_096;
+/// Seconds after which no session is used any more (WireGuard's REJECT_AFTER_TIME).
+const OLDEST: u64 = 180;
 
 fn block() -> Vec<u8> {
     let mut state = 7_u32;
@@ -95,13 +97,17 @@ fn run(lanes: [&str; 2], time: Duration) {
     });
     let bits = |count: &AtomicU64| count.load(Relaxed) as f64 * 8e-9 / start.elapsed().as_secs_f64();
     println!(
-        "lane {lanes:?}: {:.2} and {:.2} Gbit/s for {} s, RSS {early:?} then {last:?} kB, {}",
+        "lane {lanes:?}: {:.2} and {:.2} Gbit/s for {} s, RSS {early:?} then {last:?} kB",
         bits(&there),
         bits(&back),
         time.as_secs(),
-        homes.a.peer(&homes.b)["cipher"]
     );
-    assert_eq!(homes.a.peer(&homes.b)["path"], "direct");
+    let cipher = if lanes == ["true"; 2] { "aes-256-gcm" } else { "chacha20-poly1305" };
+    for peer in [homes.a.peer(&homes.b), homes.b.peer(&homes.a)] {
+        assert_eq!((&peer["path"], &peer["cipher"]), (&"direct".into(), &cipher.into()));
+        let handshake = peer["last_handshake_secs"].as_u64().expect("there is a session");
+        assert!(handshake < OLDEST, "the keys are {handshake} s old");
+    }
     for (early, last) in early.iter().zip(last) {
         assert!(last <= early + GROWTH, "memory grew from {early} to {last} kB");
     }
