@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use super::spares::Owner;
 use super::{Node, Output, remote::Ways};
 use crate::peer::{Arrival, Inbound, Slot, receiver};
+use crate::punch::Agent;
 use crate::wire::path::MAIN;
 use crate::wire::relay::Frame;
 use crate::wire::{Datagram, Drop, Now, Path};
@@ -64,8 +65,13 @@ impl Node {
         self.counted(result);
     }
 
-    /// Takes the news that something authenticated arrived, when the peer table says that it is news.
+    /// Takes the news that a packet for our programs or a keepalive arrived, when the peer table says that it is news.
     pub fn handle_arrival(&mut self, now: Now, arrival: Arrival) {
+        self.heard(now, arrival, Agent::spoken);
+    }
+
+    /// Something authenticated arrived, of which the agent is told in this way.
+    pub(super) fn heard(&mut self, now: Now, arrival: Arrival, tell: impl FnOnce(&mut Agent, Now, Path)) {
         let Arrival { slot, via, news } = arrival;
         let Some(remote) = self.remotes.get_mut(slot) else {
             return;
@@ -77,7 +83,7 @@ impl Node {
             return;
         }
         match &mut remote.ways {
-            Ways::Agent(agent) => agent.received(now, via),
+            Ways::Agent(agent) => tell(agent, now, via),
             Ways::Fixed(path) if *path == Some(via) => {}
             Ways::Fixed(path) => {
                 *path = Some(via);

@@ -11,7 +11,7 @@ use crate::wire::{Drop, Now, Path};
 impl Node {
     /// Takes a control packet that the peer table opened.
     pub fn handle_control(&mut self, now: Now, arrival: Arrival, packet: &[u8]) {
-        self.handle_arrival(now, arrival);
+        self.heard(now, arrival, Agent::received);
         let result = self.control(now, arrival, packet);
         self.counted(result);
         self.drive(now, arrival.slot);

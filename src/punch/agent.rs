@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 
+use super::accord::Accord;
 use super::mtu::Discovery;
 use super::paths::Paths;
 use super::probes::Probes;
@@ -25,6 +26,7 @@ pub struct Agent {
     pub(super) probes: Probes,
     pub(super) search: Search,
     pub(super) standby: Standby,
+    pub(super) accord: Accord,
     pub(super) session: Option<Session>,
     pub(super) introduce: bool,
     pub(super) mtu: Discovery,
@@ -51,14 +53,15 @@ impl Agent {
     /// drawn from `id_seed`; candidates inside `overlay` are refused, so that the tunnel never
     /// runs through itself.
     ///
-    /// Of the two agents of a pair one `leads`: it starts the attempts to punch together, and asks first where both would ask
-    /// at once.
+    /// Of the two agents of a pair one `leads`: it starts the attempts to punch together, asks first where both would ask
+    /// at once, and is followed where both use different paths.
     pub fn new(id_seed: u64, overlay: Ipv6Net, leads: bool) -> Self {
         Self {
             paths: Paths::new(overlay),
             probes: Probes::new(id_seed),
             search: Search::closed(),
             standby: Standby::default(),
+            accord: Accord::default(),
             session: None,
             introduce: false,
             mtu: Discovery::new(),

@@ -41,6 +41,7 @@ impl Agent {
         } else {
             self.weigh(now, via, is_known);
         }
+        self.agree(now);
     }
 
     /// An authenticated packet of any kind came by this path. For bulk data one call for many
@@ -60,6 +61,7 @@ impl Agent {
     pub fn replied(&mut self, now: Now) {
         if let Some(session) = &mut self.session {
             session.watch.replied(now.monotonic);
+            self.accord.joined(now.monotonic);
             self.standby.used(now.monotonic);
         }
     }
@@ -72,6 +74,7 @@ impl Agent {
         self.mtu.used();
         if let Some(session) = &mut self.session {
             session.watch.sent(now.monotonic);
+            self.accord.spoke(now.monotonic);
             self.standby.used(now.monotonic);
         }
     }

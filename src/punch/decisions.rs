@@ -66,7 +66,7 @@ impl Agent {
         let is_better = self.better(now, path);
         let has_lasted = self.has_lasted(path, is_better);
         let beside = self.beside(now);
-        if is_better && (!is_calm || has_lasted) {
+        if is_better && (!is_calm || (has_lasted && !self.is_led(now))) {
             self.choose(now, path);
         } else if path.is_direct() && self.session.as_ref().is_some_and(|s| s.watch.is_overdue(beside)) {
             self.fail(now);
@@ -110,6 +110,7 @@ impl Agent {
         self.session = Some(Session { chosen: path, since: now, watch: Watch::new(now, self.leads) });
         self.mtu.choose(now, path);
         self.paths.compare_anew();
+        self.accord.begin_anew();
         if !self.remote(path).is_some_and(|remote| remote.fresh(now)) {
             self.check(now);
         }
@@ -231,7 +232,7 @@ impl Agent {
 }
 
 /// A path whose round trip is unknown has not answered yet: any that has is faster.
-fn faster(new: Option<Duration>, old: Option<Duration>) -> bool {
+pub(super) fn faster(new: Option<Duration>, old: Option<Duration>) -> bool {
     match (new, old) {
         (Some(new), Some(old)) => new + FASTER_BY < old && new * 100 < old * (100 - FASTER_BY_PERCENT),
         (new, old) => old.is_none() && new.is_some(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use super::accord::Accord;
 use super::candidates::admit;
 use super::search::Search;
 use super::standby::Standby;
@@ -121,6 +122,7 @@ impl Agent {
         self.session = None;
         self.search = Search::closed();
         self.standby = Standby::default();
+        self.accord = Accord::default();
         self.probes.clear();
         self.paths.doubt_all();
         self.introduce = false;

@@ -7,10 +7,11 @@
 //!
 //! Everything handed to an [`Agent`] must have been authenticated by the tunnel. The methods sort
 //! into facts about either end (`set_*`, `session_*`, `network_changed`), arrivals (`handle_*`,
-//! `received`, `sent`), `poll_*`, and getters. After any call that takes `now`, drain
+//! `received`, `spoken`, `sent`), `poll_*`, and getters. After any call that takes `now`, drain
 //! [`Agent::poll_output`], then call [`Agent::handle_timeout`] when [`Agent::poll_timeout`] says.
 //!
-//! There are no roles, pairs or nominations as in ICE (RFC 8445); each side chooses for itself:
+//! There are no pairs or nominations as in ICE (RFC 8445); each side chooses for itself, and where the two differ, one
+//! follows the other without a word (see `accord`):
 //!
 //! 1. The path that carried the session, usually the relay, is used from the first moment.
 //! 2. A *round* of probes goes to every direct candidate. An answer that comes back by the path
@@ -26,6 +27,7 @@
 //!    join each ([`Output::Introduce`]), because a NAT in front of either side lets probes in only
 //!    while that side sends its own.
 
+mod accord;
 mod agent;
 mod arrivals;
 mod candidates;

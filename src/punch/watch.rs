@@ -19,6 +19,8 @@ const UNKNOWN: Duration = Duration::from_secs(1);
 /// The longest that needless checks make us wait, and where the path has failed already.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_FAILED: Duration = Duration::from_secs(2);
+/// The same while the peer speaks by another path: nothing but our checks tells whether ours works.
+const LONGEST_APART: Duration = Duration::from_secs(1);
 /// Probes of a check.
 pub(super) const TRIES: u32 = 3;
 /// Probes of a check while another path is alive and this one is quite dead.
@@ -73,6 +75,8 @@ pub(super) struct Watch {
     /// fewer probes.
     needless: u32,
     has_failed: bool,
+    /// Whether the peer spoke by another path since ours last proved itself.
+    is_apart: bool,
     check: Option<Check>,
 }
 
@@ -88,6 +92,7 @@ impl Watch {
             hush: Hush::default(),
             needless: 0,
             has_failed: false,
+            is_apart: false,
             check: None,
         }
     }
@@ -107,7 +112,13 @@ impl Watch {
     /// Data came in by the chosen path: where there are replies, silence means something.
     pub(super) fn replied(&mut self, now: Instant) {
         self.needless = 0;
+        self.is_apart = false;
         self.hush.replied(now);
+    }
+
+    /// The peer sends its data by another path.
+    pub(super) fn spoken_elsewhere(&mut self) {
+        self.is_apart = true;
     }
 
     /// A probe of the peer came in by the chosen path: the next turn is ours.
@@ -120,7 +131,7 @@ impl Watch {
     pub(super) fn answered(&mut self, now: Instant) {
         let was_needless = self.check.take().is_some_and(|check| check.by_silence && !self.has_failed);
         self.needless += u32::from(was_needless);
-        self.has_failed = false;
+        (self.has_failed, self.is_apart) = (false, false);
         self.hush.settle(now);
         self.heard(now);
     }
@@ -221,7 +232,11 @@ impl Watch {
     /// How long nothing may come back. Each needless check doubles it.
     fn silence(&self, rtt: Option<Duration>) -> Duration {
         let shortest = rtt.map_or(UNKNOWN, |rtt| (rtt * 4 + Duration::from_millis(50)).max(SILENCE));
-        let longest = if self.has_failed { LONGEST_FAILED } else { LONGEST_SILENCE };
+        let longest = match self.is_apart {
+            true => LONGEST_APART,
+            false if self.has_failed => LONGEST_FAILED,
+            false => LONGEST_SILENCE,
+        };
         (shortest * (1 << self.needless.min(5))).min(longest).max(shortest)
     }
 }

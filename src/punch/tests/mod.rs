@@ -1,3 +1,4 @@
+mod accord;
 mod bounds;
 pub(super) mod pair;
 mod rules;

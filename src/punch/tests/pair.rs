@@ -124,7 +124,7 @@ pub struct Pair {
     next_data: Instant,
     flights: BTreeMap<(Instant, u64), Flight>,
     count: u64,
-    rng: ChaCha8Rng,
+    pub rng: ChaCha8Rng,
 }
 
 impl Pair {
@@ -315,7 +315,7 @@ impl Pair {
             Message::MtuProbe(id, size) => agent.handle_mtu_probe(self.now, flight.via, id, size),
             Message::MtuAnswer(id, size) => agent.handle_mtu_answer(self.now, flight.via, id, size),
             Message::Data => {
-                agent.received(self.now, flight.via);
+                agent.spoken(self.now, flight.via);
                 if agent.chosen() == Some(flight.via) {
                     agent.replied(self.now);
                 }

@@ -280,3 +280,56 @@ fn ids_depend_on_the_seed() {
     assert_eq!(first(1), first(1));
     assert_ne!(first(1), first(2));
 }
+
+/// Whether a follower moves within five minutes to a path that has become clearly faster.
+fn moves_by_itself(speaks: bool) -> bool {
+    let start = start();
+    let (used, faster) = (direct("192.0.2.1:1"), direct("198.51.100.1:1"));
+    let (mut agent, mut outputs) = relayed_agent(start, &[used, faster]);
+    for tenth in 1..3_000 {
+        let mut answers: Vec<(u64, Path, u64)> = Vec::new();
+        for path in [used, faster] {
+            let rtt = if path == faster && tenth > 100 { 10 } else { 90 };
+            answers.extend(probe_of(&outputs, path).map(|id| (rtt, path, id)));
+        }
+        answers.sort();
+        let asked = start.after(ms(100 * (tenth - 1)));
+        answers.iter().for_each(|(rtt, path, id)| agent.handle_answer(asked.after(ms(*rtt)), *path, *id, *path));
+        let now = start.after(ms(100 * tenth));
+        agent.sent(now);
+        if speaks {
+            agent.received(now, used);
+            agent.replied(now);
+        }
+        agent.handle_timeout(now);
+        outputs = drain(&mut agent);
+    }
+    agent.chosen() == Some(faster)
+}
+
+#[test]
+fn who_follows_leaves_the_choice_of_a_faster_path_to_a_peer_that_speaks() {
+    assert!(!moves_by_itself(true));
+    assert!(moves_by_itself(false));
+}
+
+#[test]
+fn a_path_is_asked_every_second_while_the_peer_speaks_by_one_that_does_not_answer() {
+    let start = start();
+    let (used, silent) = (direct("192.0.2.1:1"), direct("198.51.100.1:1"));
+    let (mut agent, mut outputs) = relayed_agent(start, &[used, silent]);
+    let mut asked = 0;
+    for tenth in 1..600 {
+        let now = start.after(ms(100 * tenth));
+        if let Some(id) = probe_of(&outputs, used) {
+            asked += u32::from(tenth > 300);
+            agent.handle_answer(now, used, id, used);
+        }
+        agent.sent(now);
+        agent.spoken(now, silent);
+        agent.handle_timeout(now);
+        outputs = drain(&mut agent);
+    }
+    assert_eq!(agent.chosen(), Some(used));
+    assert!((20..=30).contains(&asked), "{asked} times in half a minute");
+}

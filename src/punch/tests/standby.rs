@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+
 use super::pair::*;
 use crate::punch::{Families, Output, PathState};
 use crate::wire::{CandidateKind, Path};
@@ -245,14 +248,20 @@ fn two_paths_are_kept_warm_of_any_number_and_no_two_of_one_network() {
 #[test]
 fn loss_moves_a_path_rarely_though_another_is_warm() {
     for talks in [[true, true], [true, false]] {
-        let mut pair = double();
-        for link in &mut pair.links {
-            link.loss_percent = 10;
-        }
-        pair.talks = talks;
-        let since = pair.elapsed();
-        pair.run(secs(600));
-        let switches = switches(&pair, since).len();
-        assert!(switches <= 12, "{switches} switches in ten minutes, {talks:?}");
+        let moves = (0..10).map(|seed| moves_by_loss(seed, talks)).sum::<usize>();
+        // Where an end moves, the other follows it.
+        assert!(moves <= 10 * 16, "{moves} moves of either end in ten times ten minutes, {talks:?}");
     }
+}
+
+fn moves_by_loss(seed: u64, talks: [bool; 2]) -> usize {
+    let mut pair = double();
+    pair.rng = ChaCha8Rng::seed_from_u64(seed);
+    for link in &mut pair.links {
+        link.loss_percent = 10;
+    }
+    pair.talks = talks;
+    let since = pair.elapsed();
+    pair.run(secs(600));
+    switches(&pair, since).len()
 }
