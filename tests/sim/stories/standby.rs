@@ -41,13 +41,16 @@ fn ping(world: &mut World, a: usize, b: usize, time: Duration) -> bool {
 
 /// Whether both use IPv4, or both IPv6.
 fn family(world: &World, a: usize, b: usize) -> bool {
-    let of = |path| match path {
-        PathView::Direct(endpoint) => endpoint.is_ipv4(),
-        path => panic!("not direct but {path:?}"),
-    };
-    let [ours, theirs] = [world.path(a, b), world.path(b, a)].map(of);
+    let [ours, theirs] = [world.path(a, b), world.path(b, a)].map(is_v4);
     assert_eq!(ours, theirs);
     ours
+}
+
+fn is_v4(path: PathView) -> bool {
+    match path {
+        PathView::Direct(endpoint) => endpoint.is_ipv4(),
+        path => panic!("not direct but {path:?}"),
+    }
 }
 
 fn bar_what_is_used(world: &mut World, a: usize, b: usize) {
@@ -109,4 +112,59 @@ fn idle_peers_with_two_paths_send_no_more_than_others() {
     let (mut world, a, b) = talking(903);
     world.run(SECOND * 60);
     super::stays_quiet(&mut world, a, b);
+}
+
+/// The longest outage while the ends go different ways.
+const SOON_APART: Duration = Duration::from_millis(1_500);
+
+/// Two homes that have talked, of which one end was refused by its kernel for a moment, and took the other path.
+fn apart(seed: u64, leaver: usize) -> (World, usize, usize) {
+    let (mut world, a, b) = talking(seed);
+    let (one, other) = if leaver == 0 { (a, b) } else { (b, a) };
+    let PathView::Direct(used) = world.path(one, other) else { panic!("not direct") };
+    world.refuse(one, used);
+    assert_ne!(is_v4(world.path(a, b)), is_v4(world.path(b, a)));
+    (world, a, b)
+}
+
+#[test]
+fn ends_that_go_different_ways_agree_and_check_no_more_than_before() {
+    for leaver in 0..2 {
+        let (mut world, a, b) = apart(904, leaver);
+        ping(&mut world, a, b, SECOND * 5);
+        let agreed = family(&world, a, b);
+        let before = world.sent_between((a, Some(b)));
+        ping(&mut world, a, b, SECOND * 300);
+        // Ten pings a second, and in each of the five minutes six datagrams that keep the other path warm, and eight more.
+        let sent = world.sent_between((a, Some(b))) - before;
+        assert!((3_000..=3_000 + 5 * 14).contains(&sent), "{sent} datagrams in five minutes");
+        assert_eq!(family(&world, a, b), agreed);
+    }
+}
+
+#[test]
+fn idle_ends_that_go_different_ways_agree_as_well_and_stay_quiet() {
+    for leaver in 0..2 {
+        let (mut world, a, b) = apart(905, leaver);
+        world.run(SECOND * 120);
+        family(&world, a, b);
+        super::stays_quiet(&mut world, a, b);
+    }
+}
+
+#[test]
+fn a_family_that_is_lost_while_the_ends_go_different_ways_is_a_short_outage() {
+    for (leaver, millis, is_of_a) in [0, 1].into_iter().flat_map(|leaver| {
+        let times = [50, 300, 1_000, 3_000, 30_000];
+        times.into_iter().flat_map(move |millis| [true, false].map(|is_of_a| (leaver, millis, is_of_a)))
+    }) {
+        let (mut world, a, b) = apart(906, leaver);
+        ping(&mut world, a, b, MILLI * millis);
+        let lost = is_v4(if is_of_a { world.path(a, b) } else { world.path(b, a) });
+        let hosts = [world.nodes[a].host, world.nodes[b].host];
+        let outage = world.longest_outage(a, b, SECOND * 5, |world| world.fabric.bar(hosts[0], hosts[1], lost));
+        println!("{leaver} left, {millis} ms later the family of a: {is_of_a}, IPv4: {lost}: {outage:?}");
+        assert!(outage <= SOON_APART, "{leaver} left, {millis} ms later the family of a: {is_of_a}: {outage:?}");
+        assert_eq!(family(&world, a, b), !lost);
+    }
 }

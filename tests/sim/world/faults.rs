@@ -1,8 +1,10 @@
 //! What happens to nodes and to the server.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pilot::rendezvous::LinkEvent;
+use pilot::wire::Hop;
 use rand_core::RngCore;
 
 use super::World;
@@ -20,6 +22,12 @@ impl World {
         let addresses = self.fabric.addresses(self.nodes[node].host);
         let port = self.nodes[node].port;
         self.nodes[node].machine().handle_local_addresses(self.now, &addresses, port, port);
+        self.drain(node);
+    }
+
+    /// The kernel of a node refuses once to send to this endpoint.
+    pub fn refuse(&mut self, node: usize, to: SocketAddr) {
+        self.nodes[node].machine().handle_refused(self.now, Hop::main(to));
         self.drain(node);
     }
 
