@@ -30,6 +30,7 @@
 mod accord;
 mod agent;
 mod arrivals;
+mod by_path;
 mod candidates;
 mod decisions;
 mod draws;

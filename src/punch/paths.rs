@@ -1,12 +1,13 @@
 //! What is known of each path to the peer, and which of them are wanted for what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 
 use super::Families;
+use super::by_path::ByPath;
 use super::candidates::reachable;
 use super::remote::{Origin, PathReport, Remote, within};
 use super::watch::Beside;
@@ -26,8 +27,7 @@ const PROBE_BACK: Duration = Duration::from_millis(100);
 
 /// All paths to one peer, at most `MAX_DIRECT + MAX_RELAYED + MAX_SEEN` and the chosen one.
 pub(super) struct Paths {
-    /// Boxed: a tree has room for eleven at least, and most peers have few.
-    remotes: BTreeMap<Path, Box<Remote>>,
+    remotes: ByPath<Remote>,
     overlay: Ipv6Net,
     families: Families,
     relays: Vec<SocketAddr>,
@@ -37,7 +37,7 @@ pub(super) struct Paths {
 impl Paths {
     pub(super) fn new(overlay: Ipv6Net) -> Self {
         Self {
-            remotes: BTreeMap::new(),
+            remotes: ByPath::new(),
             overlay,
             families: Families::default(),
             relays: Vec::new(),
@@ -50,15 +50,15 @@ impl Paths {
     }
 
     pub(super) fn get(&self, path: Path) -> Option<&Remote> {
-        self.remotes.get(&path).map(|remote| &**remote)
+        self.remotes.get(path)
     }
 
     pub(super) fn get_mut(&mut self, path: Path) -> Option<&mut Remote> {
-        self.remotes.get_mut(&path).map(|remote| &mut **remote)
+        self.remotes.get_mut(path)
     }
 
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
-        self.remotes.values_mut().map(|remote| &mut **remote)
+        self.remotes.iter_mut().map(|(_, remote)| remote)
     }
 
     /// Takes what we can send from; returns whether that makes a path sendable that was not.
@@ -89,14 +89,13 @@ impl Paths {
     pub(super) fn replace(&mut self, now: Instant, told: &[Candidate], chosen: Option<Path>) -> bool {
         self.remotes.retain(|path, remote| {
             remote.origin = Origin::Seen;
-            let still_told = told.iter().any(|candidate| candidate.path == *path);
-            still_told || Some(*path) == chosen || within(remote.heard, now, REMEMBERED)
+            let still_told = told.iter().any(|candidate| candidate.path == path);
+            still_told || Some(path) == chosen || within(remote.heard, now, REMEMBERED)
         });
         let known = self.remotes.len();
         for candidate in told {
             let origin = Origin::Told(candidate.kind);
-            let remote = self.remotes.entry(candidate.path);
-            remote.or_insert_with(|| Box::new(Remote::new(origin))).origin = origin;
+            self.remotes.get_or_insert_with(candidate.path, || Remote::new(origin)).origin = origin;
         }
         let new = self.remotes.len() > known;
         self.trim(chosen);
@@ -105,27 +104,25 @@ impl Paths {
 
     /// Notes a packet from a path; returns whether the path was unknown and is kept now.
     pub(super) fn heard(&mut self, now: Instant, path: Path, chosen: Option<Path>) -> bool {
-        let known = self.remotes.contains_key(&path);
+        let known = self.get(path).is_some();
         if !known && !reachable(path, self.overlay) {
             return false;
         }
-        let remote = self.remotes.entry(path);
-        remote.or_insert_with(|| Box::new(Remote::new(Origin::Seen))).heard = Some(now);
+        self.remotes.get_or_insert_with(path, || Remote::new(Origin::Seen)).heard = Some(now);
         self.trim(chosen);
-        !known && self.remotes.contains_key(&path)
+        !known && self.get(path).is_some()
     }
 
     /// Notes that the session came up by a path, wherever it leads.
     pub(super) fn carried(&mut self, now: Instant, path: Path) {
-        let remote = self.remotes.entry(path);
-        remote.or_insert_with(|| Box::new(Remote::new(Origin::Seen))).carried(now);
+        self.remotes.get_or_insert_with(path, || Remote::new(Origin::Seen)).carried(now);
         self.trim(Some(path));
     }
 
     /// Forgets what was proven of these direct paths: our end of them has changed.
     pub(super) fn doubt_direct(&mut self, which: impl Fn(Path) -> bool) {
         let remotes = self.remotes.iter_mut();
-        for (_, remote) in remotes.filter(|(path, _)| path.is_direct() && which(**path)) {
+        for (_, remote) in remotes.filter(|(path, _)| path.is_direct() && which(*path)) {
             remote.forget_proof();
         }
     }
@@ -137,7 +134,7 @@ impl Paths {
 
     /// Whether a path by this spare socket works.
     pub(super) fn uses(&self, socket: u16) -> bool {
-        let by = |path: &Path| matches!(path, Path::Spare { socket: of, .. } if *of == socket);
+        let by = |path: Path| matches!(path, Path::Spare { socket: of, .. } if of == socket);
         self.remotes.iter().any(|(path, remote)| by(path) && !remote.failed)
     }
 
@@ -228,7 +225,7 @@ impl Paths {
 
     /// Whether any path works, and has answered when it was last asked.
     pub(super) fn any_works(&self) -> bool {
-        self.remotes.iter().any(|(path, remote)| self.sendable(*path) && remote.working() && remote.answers())
+        self.remotes.iter().any(|(path, remote)| self.sendable(path) && remote.working() && remote.answers())
     }
 
     /// A relayed path that works, for what must arrive whatever happens to the direct ones.
@@ -239,7 +236,7 @@ impl Paths {
 
     pub(super) fn report(&self, chosen: Option<Path>, standby: &[Path]) -> Vec<PathReport> {
         let remotes = self.remotes.iter();
-        let mut lines: Vec<_> = remotes.map(|(path, remote)| remote.report(*path, chosen, standby)).collect();
+        let mut lines: Vec<_> = remotes.map(|(path, remote)| remote.report(path, chosen, standby)).collect();
         lines.sort_by_key(|line| line.origin);
         lines
     }
@@ -248,8 +245,8 @@ impl Paths {
     pub(super) fn ranked(&self, wanted: impl Fn(Path, &Remote) -> bool) -> Vec<Path> {
         let all = self.remotes.iter();
         let mut found: Vec<(Origin, Path)> = all
-            .filter(|(path, remote)| self.sendable(**path) && wanted(**path, remote))
-            .map(|(path, remote)| (remote.origin, *path))
+            .filter(|(path, remote)| self.sendable(*path) && wanted(*path, remote))
+            .map(|(path, remote)| (remote.origin, path))
             .collect();
         found.sort();
         found.into_iter().map(|(_, path)| path).collect()
@@ -259,13 +256,13 @@ impl Paths {
     fn trim(&mut self, chosen: Option<Path>) {
         let remotes = self.remotes.iter();
         let mut seen: Vec<(Option<Instant>, Path)> = remotes
-            .filter(|(path, remote)| remote.origin == Origin::Seen && Some(**path) != chosen)
-            .map(|(path, remote)| (remote.heard, *path))
+            .filter(|(path, remote)| remote.origin == Origin::Seen && Some(*path) != chosen)
+            .map(|(path, remote)| (remote.heard, path))
             .collect();
         seen.sort();
-        let surplus = seen.len().saturating_sub(MAX_SEEN);
-        for (_, path) in seen.iter().take(surplus) {
-            self.remotes.remove(path);
+        seen.truncate(seen.len().saturating_sub(MAX_SEEN));
+        if !seen.is_empty() {
+            self.remotes.retain(|path, _| seen.iter().all(|(_, surplus)| *surplus != path));
         }
     }
 
