@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rand_core::RngCore;
-
 use super::draws::Draws;
 use crate::wire::Path;
 
@@ -39,7 +37,7 @@ impl Probes {
         if self.outstanding.len() >= MAX_OUTSTANDING {
             self.outstanding.pop_front();
         }
-        let id = self.ids.rng().next_u64();
+        let id = self.ids.next();
         self.outstanding.push_back(Probe { id, via, sent: now });
         id
     }
@@ -59,7 +57,7 @@ impl Probes {
     /// A number below `bound`, which is not 0.
     pub(super) fn jitter(&mut self, bound: Duration) -> Duration {
         let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX).max(1);
-        Duration::from_millis(self.ids.rng().next_u64() % millis)
+        Duration::from_millis(self.ids.next() % millis)
     }
 
     fn expire(&mut self, now: Instant) {

@@ -25,8 +25,6 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_core::RngCore;
-
 use super::draws::Draws;
 use super::tactic::{Aim, Tactic};
 use crate::wire::control::Punch;
@@ -156,7 +154,7 @@ impl Together {
         let State::Preparing { offer, .. } = &self.state else { return None };
         match *offer {
             None => {
-                let attempt = (self.draws.rng().next_u64() & !1) | (self.attempts as u64 & 1);
+                let attempt = (self.draws.next() & !1) | (self.attempts as u64 & 1);
                 let until = now + PATIENCE.max(between.rtt.unwrap_or_default() * 4);
                 self.state = State::Offered { until, attempt, sockets: sockets.to_vec() };
                 Some(Step::Offer(Punch { attempt, endpoint }))
@@ -204,7 +202,7 @@ impl Together {
             State::Idle => out.extend(self.begin(now, between, wanted)),
             State::Preparing { .. } | State::Offered { .. } => out.push(self.give_up(now, between)),
             State::Firing(fire) => {
-                if !fire.shoot(now, self.draws.rng(), out) {
+                if !fire.shoot(now, &mut self.draws, out) {
                     out.push(self.give_up(now, between));
                 }
             }

@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::RngCore;
-
 use super::Step;
+use crate::punch::draws::Draws;
 use crate::punch::tactic::Aim;
 use crate::wire::Path;
 
@@ -40,7 +38,7 @@ pub(super) struct Fire {
 
 impl Fire {
     /// The shots that are due; false when all were fired and the answers had their time.
-    pub fn shoot(&mut self, now: Instant, rng: &mut ChaCha8Rng, out: &mut Vec<Step>) -> bool {
+    pub fn shoot(&mut self, now: Instant, draws: &mut Draws, out: &mut Vec<Step>) -> bool {
         if self.done >= self.volleys() {
             return false;
         }
@@ -48,9 +46,9 @@ impl Fire {
             self.open(now, hops, out);
             return true;
         }
-        let targets = self.volley(rng);
+        let targets = self.volley(draws);
         out.extend(
-            targets.into_iter().map(|(socket, to)| Step::Shot { via: Path::direct(socket, to), id: rng.next_u64() }),
+            targets.into_iter().map(|(socket, to)| Step::Shot { via: Path::direct(socket, to), id: draws.next() }),
         );
         self.done += 1;
         self.due = match REPEATS.get(self.done) {
@@ -81,15 +79,15 @@ impl Fire {
     }
 
     /// From which sockets to which endpoints to send now.
-    fn volley(&self, rng: &mut ChaCha8Rng) -> Vec<(u16, SocketAddr)> {
+    fn volley(&self, draws: &mut Draws) -> Vec<(u16, SocketAddr)> {
         match &self.aim {
             Aim::Known(targets) if self.heavy => {
                 targets.iter().skip(self.done * CROWDED).take(CROWDED).copied().collect()
             }
             Aim::Known(targets) => targets.clone(),
             Aim::Anywhere { socket, ip } => {
-                let port = |rng: &mut ChaCha8Rng| 1_024 + (rng.next_u32() % (65_536 - 1_024)) as u16;
-                (0..PER_VOLLEY).map(|_| (*socket, SocketAddr::new(*ip, port(rng)))).collect()
+                let port = |draws: &mut Draws| 1_024 + (draws.next() % (65_536 - 1_024)) as u16;
+                (0..PER_VOLLEY).map(|_| (*socket, SocketAddr::new(*ip, port(draws)))).collect()
             }
         }
     }
