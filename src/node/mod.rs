@@ -104,6 +104,9 @@ pub use error::CommandError;
 pub use output::{Event, Output};
 pub use settings::{Settings, State, WireguardPeer};
 
+/// Outputs that there is always room for. More are rare: all peers at once have something to say.
+const SPARE_OUTPUTS: usize = 64;
+
 /// Room for the largest datagram, with the headroom that the peer table asks for.
 const BUFFER: usize = 65_536 + 64;
 
@@ -236,6 +239,7 @@ impl Node {
     pub fn poll_output(&mut self, now: Now) -> Output {
         self.publish();
         self.outputs.pop_front().unwrap_or_else(|| {
+            self.outputs.shrink_to(SPARE_OUTPUTS);
             self.remotes.settle();
             let (deadline, why) = self.next_deadline(now);
             Output::Wait { deadline, why }
