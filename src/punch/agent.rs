@@ -108,7 +108,7 @@ impl Agent {
         [search, standby, together, mtu].into_iter().flatten().chain([watch]).min()
     }
 
-    /// The next thing to do; none when all is done.
+    /// The next thing to do; none when all is done, and then no room is kept for more.
     pub fn poll_output(&mut self) -> Option<Output> {
         let chosen = self.chosen();
         if std::mem::replace(&mut self.announced, chosen) != chosen {
@@ -121,7 +121,11 @@ impl Agent {
             let via = self.paths.working_relay().or(chosen);
             return via.map(|via| Output::Introduce { via });
         }
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs.shrink_to_fit();
+        }
+        output
     }
 
     /// Where a handshake initiation goes now: the chosen path while it is healthy, otherwise every

@@ -153,6 +153,9 @@ impl Discovery {
     pub(super) fn answered(&mut self, now: Instant, id: u64, size: u16) {
         let Some(at) = self.sent.iter().position(|probe| *probe == (id, size)) else { return };
         self.sent.remove(at);
+        if self.sent.is_empty() {
+            self.sent.shrink_to_fit();
+        }
         if size >= self.failed {
             // It was late, not lost.
             self.failed = self.top + 1;

@@ -47,6 +47,9 @@ impl Probes {
         self.expire(now);
         let at = |probe: &Probe| probe.id == id && probe.via == via;
         let probe = self.outstanding.remove(self.outstanding.iter().position(at)?)?;
+        if self.outstanding.is_empty() {
+            self.outstanding.shrink_to_fit();
+        }
         Some(now.saturating_duration_since(probe.sent))
     }
 
