@@ -92,6 +92,7 @@ impl Node {
             Heard::Lan(_) => lan::merge(introduction.candidates, &remote.told),
             _ => introduction.candidates,
         };
+        remote.told.shrink_to_fit();
         // What is said to a whole LAN speaks of no friends.
         if !matches!(heard, Heard::Lan(_)) {
             remote.friends = introduction.friends;

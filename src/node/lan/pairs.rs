@@ -201,6 +201,7 @@ impl Pair {
             return Err(Drop::RateLimited);
         }
         let introduction = beacon.open(place, &entry_key(&self.keys.receiving, moment))?;
+        self.accepted.reserve_exact(1);
         self.accepted.push((moment.window, beacon.nonce));
         Ok(introduction)
     }
