@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rand_core::CryptoRngCore;
 use x25519_dalek::{EphemeralSecret, PublicKey, SharedSecret};
 
+use super::place;
 use super::session::Handshake;
-use super::{PLACES, place};
 use crate::wire::control::Control;
 use crate::wire::{Drop, LaneShare};
 
@@ -31,12 +31,12 @@ pub(super) struct Agreement {
 /// What is under way with one peer.
 #[derive(Default)]
 pub(super) struct Exchange {
-    /// Handshakes that we answered, by our index; the peer may offer a lane for each once.
-    answered: [Option<Handshake>; PLACES],
-    offer: Option<Offer>,
+    /// Handshakes that we answered, one a place of our index; the peer may offer a lane for each once.
+    answered: Vec<Handshake>,
+    offer: Option<Box<Offer>>,
     /// Packets of programs that the tunnel had carried when our last initiation was made.
     carried: u64,
-    acceptance: Option<Acceptance>,
+    acceptance: Option<Box<Acceptance>>,
     /// The acceptance that made our last lane.
     taken: Option<LaneShare>,
     /// Whether the peer left the last offer unanswered, however often it was said.
@@ -94,12 +94,12 @@ impl Exchange {
         match handshake.is_ours {
             true => {
                 let (carried, repeats) = (self.carried, Repeats::default());
-                self.offer = Some(Offer { handshake, carried, made: None, repeats });
+                self.offer = Some(Box::new(Offer { handshake, carried, made: None, repeats }));
             }
             false => {
-                if let Some(answered) = self.answered.get_mut(place(handshake.local)) {
-                    *answered = Some(handshake);
-                }
+                self.answered.retain(|former| place(former.local) != place(handshake.local));
+                self.answered.reserve_exact(1);
+                self.answered.push(handshake);
             }
         }
     }
@@ -127,15 +127,15 @@ impl Exchange {
             return Ok((acceptance.share, None));
         }
         let is_meant =
-            |handshake: &mut Handshake| (handshake.remote, handshake.local) == (offer.initiator, offer.responder);
-        let handshake = self.answered.get_mut(place(offer.responder)).and_then(|entry| entry.take_if(is_meant));
-        let handshake = handshake.ok_or(Drop::Unexpected)?;
+            |handshake: &Handshake| (handshake.remote, handshake.local) == (offer.initiator, offer.responder);
+        let at = self.answered.iter().position(is_meant).ok_or(Drop::Unexpected)?;
+        let handshake = self.answered.swap_remove(at);
         let secret = EphemeralSecret::random_from_rng(rng);
         let share = LaneShare { ephemeral: PublicKey::from(&secret).to_bytes(), ..offer };
         let agreement = agree(handshake, secret, share, offer)?;
         let mut repeats = Repeats::default();
         repeats.said(now);
-        self.acceptance = Some(Acceptance { offer, share, repeats });
+        self.acceptance = Some(Box::new(Acceptance { offer, share, repeats }));
         Ok((share, Some(agreement)))
     }
 
@@ -144,7 +144,7 @@ impl Exchange {
         if self.taken == Some(acceptance) {
             return Ok(None);
         }
-        let is_meant = |offer: &mut Offer| {
+        let is_meant = |offer: &mut Box<Offer>| {
             let share = offer.made.as_ref().map(|(_, share)| *share);
             share.is_some_and(|share| LaneShare { ephemeral: acceptance.ephemeral, ..share } == acceptance)
         };
@@ -158,7 +158,7 @@ impl Exchange {
 
     fn repeat_offer(&mut self, now: Instant, rng: &mut impl CryptoRngCore, carried: u64) -> Option<Control> {
         let is_ignored = self.is_ignored;
-        let is_wanted = |offer: &&mut Offer| carried != offer.carried && offer.repeats.is_due(now);
+        let is_wanted = |offer: &&mut Box<Offer>| carried != offer.carried && offer.repeats.is_due(now);
         let offer = self.offer.as_mut().filter(is_wanted)?;
         // Who never answers costs one datagram a handshake.
         if offer.repeats.is_exhausted() || (is_ignored && offer.repeats.said > 0) {
@@ -178,7 +178,11 @@ impl Exchange {
 
     fn repeat_acceptance(&mut self, now: Instant, is_proven: impl Fn(u32) -> bool) -> Option<Control> {
         let acceptance = self.acceptance.as_mut().filter(|acceptance| acceptance.repeats.is_due(now))?;
-        if acceptance.repeats.is_exhausted() || is_proven(acceptance.share.responder) {
+        if is_proven(acceptance.share.responder) {
+            self.acceptance = None;
+            return None;
+        }
+        if acceptance.repeats.is_exhausted() {
             return None;
         }
         acceptance.repeats.said(now);
