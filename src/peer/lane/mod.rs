@@ -104,13 +104,16 @@ impl Lane {
         self.choose(&exchange);
     }
 
-    /// Erases keys that are too old, and says what is to be sent inside the tunnel now. WireGuard without a session has
-    /// slept or given up: then all of them are too old. `carried`: how many packets of programs the tunnel has carried.
+    /// Erases keys that are too old or have others in their place, and says what is to be sent inside the tunnel now.
+    /// WireGuard without a session has slept or given up: then all of them are too old. `carried`: how many packets of
+    /// programs the tunnel has carried.
     pub(super) fn tend(&self, now: Instant, rng: &mut impl CryptoRngCore, carried: u64) -> Option<Control> {
         let mut exchange = self.exchange.lock();
         let is_lost = self.in_use.load(Relaxed) == NONE;
+        let sealing = self.sealing.load_full();
         for place in &self.opening {
-            let is_over = |session: &Arc<Session>| is_lost || session.is_over(now);
+            let is_replaced = |session: &Session| sealing.as_ref().is_some_and(|by| session.is_replaced(by, now));
+            let is_over = |session: &Arc<Session>| is_lost || session.is_over(now) || is_replaced(session);
             if place.load().as_ref().is_some_and(is_over) {
                 place.store(None);
             }

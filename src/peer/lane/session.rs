@@ -17,6 +17,10 @@ pub(in crate::peer) const HEADER: usize = 16;
 pub(super) const TAG: usize = LANE_MIN_LEN - HEADER;
 /// A key seals and opens nothing any more after this time (WireGuard's Reject-After-Time).
 pub(super) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+/// Two handshakes so far apart do not cross: the later one is the later one at both ends.
+const APART: Duration = Duration::from_secs(60);
+/// How long a datagram may be under way.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 /// A key seals so many packets; at 64 KiB each these are 2^44 blocks, and AES-GCM is told from random with an
 /// advantage of no more than 2^-40 then (at 1,420 bytes: 2^-51).
 pub(super) const REJECT_AFTER_MESSAGES: u64 = 1 << 32;
@@ -117,6 +121,13 @@ impl Session {
     /// Whether its keys are too old to be used.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= REJECT_AFTER_TIME
+    }
+
+    /// Whether nothing comes in it any more, now that packets are sealed in a later one. The peer has changed over before
+    /// it agreed on that, for good, and what it had sent before has come.
+    pub(super) fn is_replaced(&self, by: &Session, now: Instant) -> bool {
+        let is_later = by.since.saturating_duration_since(self.since) >= APART;
+        is_later && now.saturating_duration_since(by.since) >= UNDER_WAY
     }
 
     /// Whether it carried anything but the first word that proves it.

@@ -229,6 +229,34 @@ fn old_keys_are_refused() {
 }
 
 #[test]
+fn keys_that_others_replaced_are_kept_for_what_is_under_way() {
+    let mut lanes = Lanes::connected();
+    let late = [b"1", b"2"].map(|text| seal(&lanes.a, &any_packet(text)).unwrap());
+    lanes.now += 120 * SECOND;
+    lanes.shake();
+    lanes.agree();
+    lanes.now += 9 * SECOND;
+    lanes.tend();
+    assert!(open(&lanes.b, &late[0]).is_ok());
+    lanes.now += SECOND;
+    lanes.tend();
+    assert_eq!(open(&lanes.b, &late[1]), Err(Drop::UnknownSession));
+    assert_eq!(lanes.ciphers(), [Some(Cipher::Aes256Gcm); 2]);
+}
+
+#[test]
+fn keys_are_not_replaced_by_those_of_a_handshake_that_may_have_crossed_theirs() {
+    let mut lanes = Lanes::connected();
+    let sealed = seal(&lanes.a, &any_packet(b"1")).unwrap();
+    lanes.now += 2 * SECOND;
+    lanes.shake();
+    lanes.agree();
+    lanes.now += 120 * SECOND;
+    lanes.tend();
+    assert!(open(&lanes.b, &sealed).is_ok());
+}
+
+#[test]
 fn a_worn_key_asks_for_another_and_then_seals_nothing() {
     let ((_, ours), (_, theirs)) = (party(1), party(2));
     let lane = Lane::new(ours, theirs);
