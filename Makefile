@@ -34,7 +34,7 @@ demo: build test-tools
 ## test: every test, network-namespace tests included (root)
 test: test-tools $(VENV)/ready
 	$(CARGO) test --lib --bins --test cli --test generated --test streams
-	$(CARGO) test --features sim --test sim
+	$(CARGO) test --features sim --test sim --test memory
 	$(CARGO) test --features sim --lib -- peer:: node::
 	$(CARGO) build --examples
 	$(VENV)/bin/python -m unittest discover -s clients/python/tests -t clients/python
