@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::database::{self, DatabaseError, unreadable};
 use crate::identity::{Network, NodeId, PublicKey};
@@ -109,7 +109,7 @@ fn signed(number: u64) -> i64 {
 }
 
 fn apply(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for change in changes {
         carry_out(&transaction, change)?;
     }

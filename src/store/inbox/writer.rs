@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::senders::Totals;
@@ -123,8 +123,9 @@ fn transact(
     limits: Limits,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<(), Fault> {
-    // Dropped without commit it is rolled back, also where the engine has done that by itself.
-    let transaction = connection.unchecked_transaction()?;
+    // Dropped without commit it is rolled back, also where the engine has done that by itself. Immediate: whoever reads
+    // first and writes then is refused at once where another connection wrote in between.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut batch = Batch { connection, totals, limits };
     for job in jobs {
         if let Some(fault) = job.run(&mut batch) {

@@ -166,6 +166,22 @@ async fn a_damaged_database_goes_aside_and_an_empty_one_takes_its_place() {
     assert_eq!(opened.store.take(1, "a", b"x").await, Ok(Outcome::Stored(1)));
 }
 
+#[tokio::test]
+async fn another_program_that_writes_to_the_database_makes_no_delivery_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), Limits::default());
+    assert_eq!(store.take(1, "a", b"x").await, Ok(Outcome::Stored(1)));
+    let other = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    other.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let step = move |batch: &mut Batch<'_>| {
+        let clear = Query::default().run(batch.connection).map(|_| other.execute("DELETE FROM message", ()));
+        assert!(clear.unwrap().is_err(), "not while a delivery is under way");
+        batch.deliver(&[delivery(1, "b", b"x")])
+    };
+    assert_eq!(store.write(1, step).await, Ok(vec![Outcome::Stored(2)]));
+    assert_eq!(store.ids(everything()).await, ["a", "b"]);
+}
+
 fn outgoing(receiver: u64, id: &str) -> Outgoing {
     Outgoing {
         receiver: key(receiver),
