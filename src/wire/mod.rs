@@ -9,6 +9,7 @@
 
 pub mod beacon;
 pub mod clock;
+pub mod content;
 pub mod control;
 pub mod datagram;
 pub mod drops;
@@ -30,6 +31,7 @@ mod credential;
 
 pub(crate) use bytes::put;
 pub use clock::Now;
+pub use content::Content;
 pub use credential::RelayCredential;
 pub use datagram::{Datagram, classify};
 pub use drops::{Drop, Drops};

@@ -19,6 +19,8 @@ pub mod tcp {
     pub const FIN: u8 = 0x01;
     /// Opens a connection.
     pub const SYN: u8 = 0x02;
+    /// Ends a connection at once.
+    pub const RST: u8 = 0x04;
     /// The receiver should not wait for more.
     pub const PUSH: u8 = 0x08;
     /// Acknowledges.
@@ -37,4 +39,23 @@ pub mod udp {
     pub const LEN: usize = 4;
     /// The checksum.
     pub const CHECKSUM: usize = 6;
+}
+
+/// ICMPv6 (RFC 4443, section 2.1).
+pub mod icmp {
+    use std::ops::RangeInclusive;
+
+    /// The protocol's number.
+    pub const NUMBER: u8 = 58;
+    /// The length of what every message begins with.
+    pub const HEADER_LEN: usize = 8;
+    /// Names the program that asks, in an echo request and its reply.
+    pub const ID: usize = 4;
+
+    /// The types of errors: unreachable, too big, time exceeded, parameter problem.
+    pub const ERRORS: RangeInclusive<u8> = 1..=4;
+    /// The type of an echo request.
+    pub const ECHO_REQUEST: u8 = 128;
+    /// The type of an echo reply.
+    pub const ECHO_REPLY: u8 = 129;
 }
