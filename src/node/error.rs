@@ -80,7 +80,7 @@ impl CommandError {
             CommandError::WrongRendezvous { .. } => "wrong_rendezvous",
             CommandError::TooMany { .. } => "too_many",
             CommandError::NodeIdTaken(_) => "node_id_taken",
-            CommandError::BadArgument(_) => "bad_request",
+            CommandError::BadArgument(_) => "bad_argument",
         }
     }
 

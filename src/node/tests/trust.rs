@@ -121,7 +121,7 @@ fn a_token_that_is_over_or_for_others_is_refused() {
     world.run(SECOND * 61);
     assert_eq!(code(world.ask(1, Command::Join(token))), "token_expired");
     let none = Command::Invite { uses: 0, lifetime };
-    assert_eq!(code(world.ask(0, none)), "bad_request");
+    assert_eq!(code(world.ask(0, none)), "bad_argument");
 }
 
 #[test]
