@@ -122,7 +122,7 @@ fn table(us: u64, entries: Vec<Entry>) -> PeerTable {
 
 fn entry(number: u64, tunnel: Option<Arc<Tunnel>>) -> Entry {
     let (id, path) = (Some(address(number).node), Some(Path::Direct(endpoint())));
-    Entry { tunnel, id, address: ip(number), path, mtu: Mtu::fixed(1420) }
+    Entry { tunnel, id, address: ip(number), path, mtu: Mtu::fixed(1420), gate: None }
 }
 
 /// Two ends of one tunnel that may both send.

@@ -101,6 +101,10 @@ impl Opener {
                 parts.hand_over(Slow::Control(arrival, packet.to_vec()));
             }
             Inbound::Keepalive(arrival) => heard(parts, arrival),
+            Inbound::NotGranted(arrival) => {
+                parts.drops.count(Drop::NotGranted);
+                heard(parts, arrival);
+            }
             Inbound::Slow if datagram.len() > MAX_SLOW => parts.drops.count(Drop::Oversized),
             Inbound::Slow => parts.hand_over(Slow::Datagram(socket, from, datagram.to_vec())),
             Inbound::Drop(reason) => parts.drops.count(reason),

@@ -73,6 +73,7 @@ impl Machine {
             address: peer.address(),
             path: path.map(Path::Direct),
             mtu: Mtu::fixed(self.mtu),
+            gate: None,
         };
         self.parts.table.store(Arc::new(PeerTable::new(self.overlay, None, vec![entry])));
     }

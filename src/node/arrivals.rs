@@ -45,6 +45,10 @@ impl Node {
                 self.handle_control(now, arrival, opened.get(range).unwrap_or_default());
             }
             Inbound::Keepalive(arrival) => self.handle_arrival(now, arrival),
+            Inbound::NotGranted(arrival) => {
+                self.drops.count(Drop::NotGranted);
+                self.handle_arrival(now, arrival);
+            }
             Inbound::Slow => {}
             Inbound::Drop(reason) => self.drops.count(reason),
         }

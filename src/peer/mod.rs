@@ -9,11 +9,14 @@
 //! [`PeerTable`] is what the fast path reads: immutable, made by the node, used alike by the node
 //! itself and by the threads of `datapath`. [`Tunnel`] is WireGuard with one peer, and the lane beside it;
 //! [`initiation`] reads a handshake before any tunnel sees it; [`Waiting`] keeps packets until there
-//! is a session; [`record`] is what outlives a restart.
+//! is a session; [`record`] is what outlives a restart. A [`Grant`] says what a peer may open here, and its [`Gate`] keeps
+//! packets to that.
 
 pub mod initiation;
 pub mod record;
 
+mod gate;
+mod grant;
 mod lane;
 mod sessions;
 mod slot;
@@ -24,6 +27,8 @@ mod traffic;
 mod tunnel;
 mod waiting;
 
+pub use gate::{Clock, Gate};
+pub use grant::{Grant, GrantError, Item, MAX_ITEMS, Ports, Service};
 pub use lane::Party;
 pub use slot::{Slot, receiver};
 pub use table::{Arrival, Entry, Inbound, NoWay, Outbound, Overlay, PeerTable, Relay, Way, Why};

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
+use super::gate::Gate;
 use super::slot::Slot;
 use super::tunnel::Tunnel;
 use crate::identity::{Address, NodeId, Prefix, link_local};
@@ -65,6 +66,8 @@ pub struct Entry {
     pub path: Option<Path>,
     /// How large they may be.
     pub mtu: Mtu,
+    /// What keeps its packets to what it may open here; none where that is everything.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// All peers by address, and those with a tunnel by slot.

@@ -46,6 +46,8 @@ reasons! {
     WrongSource = "wrong_source",
     /// A packet from a peer whose inner destination is not our address.
     WrongDestination = "wrong_destination",
+    /// A packet of a peer to what its grant leaves out, or of our programs back there.
+    NotGranted = "not_granted",
     /// A packet from our programs to an address that is no peer's.
     NoRoute = "no_route",
     /// A packet to a peer to which no path is known.

@@ -30,6 +30,9 @@ pub enum Inbound {
     },
     /// A keepalive.
     Keepalive(Arrival),
+    /// A packet for our programs that its sender may not send: authentic, and so it tells of the session and the way as
+    /// any other does. To be counted as [`Drop::NotGranted`].
+    NotGranted(Arrival),
     /// Not data: the datagram is for the node, which reads it with [`PeerTable::unwrap`].
     Slow,
     /// Refused.
@@ -114,6 +117,7 @@ impl PeerTable {
                 }
                 Inbound::Packet { arrival, range }
             }
+            Ok(Kind::NotGranted) => Inbound::NotGranted(arrival),
             Err(reason) => Inbound::Drop(reason),
         }
     }
@@ -137,15 +141,19 @@ impl PeerTable {
             (true, _) => Ok(Kind::Control),
             // The next header of control packets, but addressed to our programs.
             (false, true) => Err(Drop::MalformedControl),
-            (false, false) => Ok(Kind::User),
+            (false, false) => match &entry.gate {
+                Some(gate) if !gate.admits(&packet) => Ok(Kind::NotGranted),
+                _ => Ok(Kind::User),
+            },
         }
     }
 }
 
-/// Whom an allowed packet is for.
+/// Whom an authentic packet is for.
 enum Kind {
     Control,
     User,
+    NotGranted,
 }
 
 impl Entry {

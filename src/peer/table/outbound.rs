@@ -112,7 +112,11 @@ impl PeerTable {
         }
         let destination = packet.destination();
         let entry = self.by_address(destination);
-        entry.filter(|_| self.route.contains(&destination)).ok_or(Drop::NoRoute)
+        let entry = entry.filter(|_| self.route.contains(&destination)).ok_or(Drop::NoRoute)?;
+        match &entry.gate {
+            Some(gate) if !gate.notes(&packet) => Err(Drop::NotGranted),
+            _ => Ok(entry),
+        }
     }
 
     /// The first hop of a path, and the header that the relay needs; none for a path over a relay to which

@@ -15,6 +15,8 @@ use crate::wire::path::MAIN;
 use crate::wire::relay::{HEADER, deliver_header, send_header};
 use crate::wire::{Drop, classify, stun};
 
+mod grants;
+
 const A: u64 = 0xa1b2_c3d4_e5f6;
 const B: u64 = 0xb1b2_c3d4_e5f6;
 const ALLOCATION_A: Allocation = Allocation(0xa);
@@ -54,7 +56,8 @@ struct Nodes {
 
 fn table(us: u64, ours: Allocation, them: u64, tunnel: &Arc<Tunnel>, path: Option<Path>) -> PeerTable {
     let relay = Relay { number: 0, server: server(), hop: Hop::main(server()), session: us, allocation: ours };
-    let entry = Entry { tunnel: Some(tunnel.clone()), id: Some(id(them)), address: ip(them), path, mtu: Mtu::UNKNOWN };
+    let tunnel = Some(tunnel.clone());
+    let entry = Entry { tunnel, id: Some(id(them)), address: ip(them), path, mtu: Mtu::UNKNOWN, gate: None };
     PeerTable::new(overlay(us), Some(relay), vec![entry])
 }
 
@@ -166,7 +169,8 @@ fn connections_are_kept_to_what_the_path_carries_once_that_is_known() {
 
 fn with_mtu(nodes: &Nodes, mtu: Mtu) -> PeerTable {
     let path = Some(Path::Direct(direct(2)));
-    let entry = Entry { tunnel: Some(nodes.tunnels.a.clone()), id: Some(id(B)), address: ip(B), path, mtu };
+    let tunnel = Some(nodes.tunnels.a.clone());
+    let entry = Entry { tunnel, id: Some(id(B)), address: ip(B), path, mtu, gate: None };
     PeerTable::new(overlay(A), None, vec![entry])
 }
 
@@ -272,6 +276,7 @@ fn a_plain_wireguard_peer_may_have_any_address_but_sends_no_control_packets() {
         address,
         path: Some(Path::Direct(direct(2))),
         mtu: Mtu::UNKNOWN,
+        gate: None,
     };
     let table = PeerTable::new(overlay(A), None, vec![entry]);
     assert!(outbound(&table, &packet(ip(A), address, 17, b"x")).is_ok());
@@ -291,6 +296,7 @@ fn no_packet_leaves_our_network() {
         address: outside,
         path: Some(Path::Direct(direct(2))),
         mtu: Mtu::UNKNOWN,
+        gate: None,
     };
     let table = PeerTable::new(overlay(A), None, vec![entry]);
     let outcome = outbound(&table, &packet(ip(A), outside, 17, b"x"));
@@ -381,6 +387,7 @@ fn every_peer_is_found_and_nobody_else() {
             address: ip(u64::from(n) * 7919 % 1000),
             path: None,
             mtu: Mtu::UNKNOWN,
+            gate: None,
         })
         .collect();
     let table = PeerTable::new(overlay(A), None, entries);
@@ -395,7 +402,7 @@ fn every_peer_is_found_and_nobody_else() {
 }
 
 fn entry(number: u64) -> Entry {
-    Entry { tunnel: None, id: Some(id(number)), address: ip(number), path: None, mtu: Mtu::UNKNOWN }
+    Entry { tunnel: None, id: Some(id(number)), address: ip(number), path: None, mtu: Mtu::UNKNOWN, gate: None }
 }
 
 fn slot(number: u64) -> Slot {
