@@ -5,7 +5,7 @@
 //! - [`identity`] names a node: keys, node ID, overlay address, signatures, join tokens.
 //! - [`wire`] turns our messages into bytes and back, and says what kind a datagram is.
 //! - [`punch`] finds and keeps the best path to one peer.
-//! - [`peer`] keeps one remote node: tunnel, allowed source, the table that the fast path reads.
+//! - [`peer`] keeps one remote node: tunnel, allowed source, grant, the table that the fast path reads.
 //! - [`rendezvous`] introduces nodes: the directory machine and the relay machine.
 //! - [`node`] is this machine: owns the peers, decides, answers commands.
 //! - [`threads`] run until they are told to stop, and sleep until there is something to read.

@@ -70,11 +70,14 @@ pub enum Command {
     },
     /// Requests for trust that wait for a decision
     Pending,
-    /// Grant a pending request
+    /// Approve a pending request
     Approve {
         /// Whose
         #[arg(allow_hyphen_values = true)]
         node: String,
+        /// What it may open here, and for how long
+        #[command(flatten)]
+        terms: TermsArguments,
     },
     /// Forget a pending request; the other side is not told
     Reject {
@@ -87,6 +90,17 @@ pub enum Command {
         /// The key, as the other side's `info` shows it
         #[arg(allow_hyphen_values = true)]
         key: Option<String>,
+        /// What it may open here, and for how long
+        #[command(flatten)]
+        terms: TermsArguments,
+    },
+    /// Change what a trusted node may open here, at once
+    Grant {
+        /// Which
+        #[arg(allow_hyphen_values = true)]
+        node: String,
+        /// `all`, `none`, or with commas: echo, stream, inbox, events, tasks, ping, tcp:22, tcp:8000-8100, udp:53
+        list: String,
     },
     /// Withdraw trust, at once
     Untrust {
@@ -168,6 +182,17 @@ pub enum Command {
     Send(super::streams::send::SendArguments),
     /// Receive one stream on a port
     Recv(super::streams::recv::RecvArguments),
+}
+
+/// On what terms a node is trusted.
+#[derive(Debug, Args)]
+pub struct TermsArguments {
+    /// What it may open here [default: all]: with commas echo, stream, inbox, events, tasks, ping, tcp:22, udp:6000-6010
+    #[arg(long, value_name = "LIST")]
+    pub allow: Option<String>,
+    /// How long it is trusted [default: for good]
+    #[arg(long = "for", value_name = "TIME", value_parser = super::format::parse_duration)]
+    pub lifetime: Option<Duration>,
 }
 
 /// What to do with the daemon.

@@ -31,8 +31,17 @@ pub fn age(seconds: u64) -> String {
 
 /// Seconds from a Unix time until now, as an age.
 pub fn since(unix: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{} ago", age(now.as_secs().saturating_sub(unix)))
+    format!("{} ago", age(now().saturating_sub(unix)))
+}
+
+/// Seconds from now until a Unix time.
+pub fn until(unix: u64) -> String {
+    age(unix.saturating_sub(now()))
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// `512 B`, `1.5 kB`, `20.0 MB`.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Session;
+use super::arguments::TermsArguments;
 use crate::control::views::{Done, Handshake};
 use crate::control::{Error, Request};
 
@@ -21,8 +22,10 @@ pub async fn run(session: &Session, target: String, reason: String) -> Result<Ex
         .await
 }
 
-pub async fn approve(session: &Session, target: String) -> Result<ExitCode, Error> {
-    session.show(&Request::Approve { target }, |_, done: Done| done.done).await
+pub async fn approve(session: &Session, target: String, terms: TermsArguments) -> Result<ExitCode, Error> {
+    let for_secs = terms.lifetime.map(|lifetime| lifetime.as_secs());
+    let request = Request::Approve { target, allow: terms.allow, for_secs };
+    session.show(&request, |_, done: Done| done.done).await
 }
 
 pub async fn reject(session: &Session, target: String) -> Result<ExitCode, Error> {

@@ -11,6 +11,7 @@ mod daemon;
 mod execute;
 mod following;
 mod format;
+mod grant;
 mod handshake;
 mod hostname;
 mod inbox;
@@ -101,10 +102,11 @@ async fn carry_out(session: &Session, command: Command) -> Result<ExitCode, Erro
         Command::ClearHostname => hostname::clear(session).await,
         Command::Handshake { node, reason } => handshake::run(session, node, reason.join(" ")).await,
         Command::Pending => pending::run(session).await,
-        Command::Approve { node } => handshake::approve(session, node).await,
+        Command::Approve { node, terms } => handshake::approve(session, node, terms).await,
         Command::Reject { node } => handshake::reject(session, node).await,
-        Command::Trust { key: Some(key) } => trust::add(session, key).await,
-        Command::Trust { key: None } => trust::list(session).await,
+        Command::Trust { key: Some(key), terms } => trust::add(session, key, terms).await,
+        Command::Trust { key: None, .. } => trust::list(session).await,
+        Command::Grant { node, list } => grant::run(session, node, list).await,
         Command::Untrust { node } => trust::remove(session, node).await,
         Command::Invite { uses, expires } => invite::run(session, uses, expires).await,
         Command::Join { token } => invite::join(session, token).await,

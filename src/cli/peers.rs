@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Session, format};
-use crate::control::views::{PathKind, Peer, Peers};
+use crate::control::views::{Granted, PathKind, Peer, Peers};
 use crate::control::{Error, Request};
 
 pub async fn run(session: &Session) -> Result<ExitCode, Error> {
@@ -19,9 +19,22 @@ fn human(session: &Session, peers: &[Peer]) -> String {
         return "no peers yet: `pilotctl invite` makes a token for another machine, `pilotctl handshake NODE` asks one"
             .into();
     }
-    let heading = ["NAME", "NODE ID", "IPV6", "PATH", "ENDPOINT", "RTT", "SENT", "RECEIVED", "HANDSHAKE"];
-    let rows: Vec<Vec<String>> = peers.iter().map(|peer| row(session, peer)).collect();
+    let mut heading = vec!["NAME", "NODE ID", "IPV6", "PATH", "ENDPOINT", "RTT", "SENT", "RECEIVED", "HANDSHAKE"];
+    let mut rows: Vec<Vec<String>> = peers.iter().map(|peer| row(session, peer)).collect();
+    if peers.iter().any(|peer| matches!(peer.grant, Granted::Only(_))) {
+        heading.push("MAY OPEN");
+        add(&mut rows, peers, |peer| peer.grant.to_string());
+    }
+    if peers.iter().any(|peer| peer.trust_expires.is_some()) {
+        heading.push("TRUSTED FOR");
+        add(&mut rows, peers, |peer| peer.trust_expires.map_or_else(|| "-".to_owned(), format::until));
+    }
     format::table(&heading, &rows)
+}
+
+/// Adds a column that only some tables have.
+fn add(rows: &mut [Vec<String>], peers: &[Peer], cell: impl Fn(&Peer) -> String) {
+    rows.iter_mut().zip(peers).for_each(|(row, peer)| row.push(cell(peer)));
 }
 
 fn row(session: &Session, peer: &Peer) -> Vec<String> {

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use super::Session;
+use super::arguments::TermsArguments;
 use super::format::{foreign, since, table};
 use crate::control::views::{Done, Trusted};
 use crate::control::{Error, Request};
 
-pub async fn add(session: &Session, key: String) -> Result<ExitCode, Error> {
-    session.show(&Request::Trust { key }, |_, done: Done| done.done).await
+pub async fn add(session: &Session, key: String, terms: TermsArguments) -> Result<ExitCode, Error> {
+    let for_secs = terms.lifetime.map(|lifetime| lifetime.as_secs());
+    let request = Request::Trust { key, allow: terms.allow, for_secs };
+    session.show(&request, |_, done: Done| done.done).await
 }
 
 pub async fn remove(session: &Session, target: String) -> Result<ExitCode, Error> {

@@ -56,10 +56,16 @@ pub enum Request {
         #[serde(default)]
         reason: String,
     },
-    /// Grants a pending request.
+    /// Approves a pending request.
     Approve {
         /// Whose.
         target: String,
+        /// What the node may open here, `inbox,tcp:22`; none is everything.
+        #[serde(default)]
+        allow: Option<String>,
+        /// For how long it is trusted, seconds; none is for good.
+        #[serde(default)]
+        for_secs: Option<u64>,
     },
     /// Forgets a pending request.
     Reject {
@@ -70,6 +76,19 @@ pub enum Request {
     Trust {
         /// The key.
         key: String,
+        /// What the node may open here, `inbox,tcp:22`; none is everything, or as it was.
+        #[serde(default)]
+        allow: Option<String>,
+        /// For how long it is trusted, seconds; none is for good, or as it was.
+        #[serde(default)]
+        for_secs: Option<u64>,
+    },
+    /// Changes what a trusted node may open here, at once.
+    Grant {
+        /// Which.
+        target: String,
+        /// `inbox,tcp:22`, `all` or `none`.
+        allow: String,
     },
     /// Withdraws trust, at once.
     Untrust {
@@ -190,6 +209,7 @@ mod tests {
             Request::SetHostname { hostname: None },
             Request::Handshake { target: "alpha".into(), reason: "why not".into() },
             Request::Wait { condition: "direct:alpha".into(), timeout_ms: 7 },
+            Request::Trust { key: "k".into(), allow: Some("inbox,tcp:22".into()), for_secs: Some(60) },
         ] {
             let (verb, fields) = request.into_parts().unwrap();
             assert_eq!(Request::from_parts(&verb, fields).unwrap(), request);
@@ -200,6 +220,8 @@ mod tests {
     fn fields_have_defaults_where_the_command_line_has_them() {
         let invite = parts("invite", false, serde_json::json!({})).unwrap();
         assert_eq!(invite, Request::Invite { uses: 1, expires_secs: 3_600 });
+        let approve = parts("approve", false, serde_json::json!({"target": "alpha"})).unwrap();
+        assert_eq!(approve, Request::Approve { target: "alpha".into(), allow: None, for_secs: None });
     }
 
     #[test]

@@ -94,6 +94,27 @@ pub struct Peers {
     pub peers: Vec<Peer>,
 }
 
+/// What a trusted node may open here: `"all"`, or the items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Granted {
+    /// `all`.
+    All(String),
+    /// These only.
+    Only(Vec<String>),
+}
+
+/// As it is written on the command line.
+impl std::fmt::Display for Granted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Granted::All(all) => f.pad(all),
+            Granted::Only(items) if items.is_empty() => f.pad("none"),
+            Granted::Only(items) => f.pad(&items.join(",")),
+        }
+    }
+}
+
 /// One trusted node, and the answer to `find`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
@@ -107,6 +128,10 @@ pub struct Peer {
     pub public_key: Option<String>,
     /// Whether packets may flow.
     pub trusted: bool,
+    /// What it may open here.
+    pub grant: Granted,
+    /// When trust in it ends by itself, Unix seconds.
+    pub trust_expires: Option<u64>,
     /// How it is reached now.
     pub path: PathKind,
     /// The UDP endpoint that our datagrams go to: its own, or the relay's.
@@ -182,6 +207,10 @@ pub struct TrustedNode {
     pub since_unix: u64,
     /// `handshake`, `invite` or `key`.
     pub via: String,
+    /// What it may open here.
+    pub grant: Granted,
+    /// When trust in it ends by itself, Unix seconds.
+    pub trust_expires: Option<u64>,
 }
 
 /// Answer to `handshake` and `join`.

@@ -3,9 +3,10 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::trust::Terms;
 use crate::identity::{Hostname, Network, NodeId, PublicKey, RendezvousUrl, Target, Token, TunnelKey};
-use crate::peer::Cipher;
 use crate::peer::record::{PeerRecord, PendingRecord};
+use crate::peer::{Cipher, Grant};
 use crate::punch::{PathReport, Reason, Tactic};
 use crate::rendezvous::client::{Report, Via};
 use crate::wire::{Candidate, Drop, Nat};
@@ -32,14 +33,16 @@ pub enum Command {
     },
     /// The requests that wait for our decision.
     Pending,
-    /// Trust who asked.
-    Approve(Target),
+    /// Trust who asked, on these terms.
+    Approve(Target, Terms),
     /// Forget a request.
     Reject(Target),
-    /// Trust a whole key without ceremony.
-    Trust(PublicKey),
+    /// Trust a whole key without ceremony, on these terms.
+    Trust(PublicKey, Terms),
     /// The trusted peers.
     Trusted,
+    /// What a trusted peer may open here from now on.
+    Grant(Target, Grant),
     /// Trust a peer no longer.
     Untrust(Target),
     /// Make a token.
@@ -80,6 +83,8 @@ pub enum Answer {
     Asked(Asked),
     /// To [`Command::Approve`] and [`Command::Trust`]: who is trusted now.
     Trusting(PeerRecord),
+    /// To [`Command::Grant`]: who may open what now.
+    Granted(PeerRecord),
     /// To [`Command::Reject`]: what was forgotten.
     Rejected(PendingRecord),
     /// To [`Command::Untrust`]: who was trusted.
@@ -185,6 +190,10 @@ pub struct PeerView {
     pub address: Ipv6Addr,
     /// Whether it may exchange packets with us.
     pub trusted: bool,
+    /// What it may open here.
+    pub grant: Grant,
+    /// When trust in it ends by itself, in milliseconds since 1970.
+    pub expires_unix_ms: Option<u64>,
     /// How it is reached.
     pub path: PathView,
     /// How frames for the relay leave, where it is in between.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::command::{Answer, Command, CommandId};
-use super::derive::Purpose;
 use super::error::CommandError;
 use super::output::Output;
 use super::ping::{self, Ping};
@@ -47,11 +46,12 @@ impl Node {
             Command::Why(target) => self.why(&target).map(|why| Answer::Why(Box::new(why))),
             Command::Find(target) => self.find(&target).map(Answer::Found),
             Command::Handshake { target, reason } => self.handshake(now, target, reason),
-            Command::Approve(target) => self.approve(now, &target).map(Answer::Trusting),
+            Command::Approve(target, terms) => self.approve(now, &target, &terms).map(Answer::Trusting),
+            Command::Grant(target, grant) => self.grant(now, &target, grant).map(Answer::Granted),
             Command::Reject(target) => self.reject(&target).map(Answer::Rejected),
             Command::Untrust(target) => self.untrust(&target).map(Answer::Untrusted),
             Command::Invite { uses, lifetime } => self.invite(now, uses, lifetime).map(Answer::Invited),
-            Command::Trust(key) => return self.derive_for(now, id, key, Purpose::Trust(id)),
+            Command::Trust(key, terms) => return self.start_trust(now, id, key, terms),
             Command::Join(token) => return self.start_join(now, id, token),
             Command::SetHostname(name) => return self.start_hostname(now, id, name),
             Command::Ping(target) => return self.start_ping(now, id, target),

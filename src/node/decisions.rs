@@ -1,4 +1,4 @@
-//! The user's decisions about trust: ask, approve, reject, trust, untrust, invite, join.
+//! The user's decisions about trust: ask, approve, reject, trust, grant, untrust, invite, join.
 
 use std::time::Duration;
 
@@ -11,15 +11,20 @@ use super::commands::{refusal, too_many_open};
 use super::derive::Purpose;
 use super::error::CommandError;
 use super::output::Event;
-use super::trust::MAX_INVITES;
+use super::trust::{MAX_INVITES, Terms};
 use crate::identity::{PublicKey, Target, Token};
+use crate::peer::Grant;
 use crate::peer::record::{InviteRecord, PeerRecord, PendingRecord};
 use crate::wire::Now;
 use crate::wire::introduction::{MAX_REASON, Nonce};
 
 /// The bounds of an invite.
 const MAX_USES: u32 = 1000;
-const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * DAY);
+/// How long trust with an end lasts at least and at most.
+const MIN_TRUST: Duration = Duration::from_secs(1);
+const MAX_TRUST: Duration = Duration::from_secs(3650 * DAY);
+const DAY: u64 = 24 * 60 * 60;
 
 impl Node {
     pub(super) fn handshake(&mut self, now: Now, target: Target, reason: String) -> Result<Answer, CommandError> {
@@ -32,7 +37,7 @@ impl Node {
         // anybody: there the other side's answer decides.
         let is_certain = !matches!(target, Target::Name(_));
         if is_certain && self.book.find_pending(&target).is_ok() {
-            let peer = Some(self.approve(now, &target)?);
+            let peer = Some(self.approve(now, &target, &Terms::default())?);
             let approved = true;
             return Ok(Answer::Asked(Asked { target, approved, peer }));
         }
@@ -47,8 +52,9 @@ impl Node {
         Ok(Answer::Asked(Asked { target, approved, peer }))
     }
 
-    pub(super) fn approve(&mut self, now: Now, target: &Target) -> Result<PeerRecord, CommandError> {
-        let asked = self.book.approve(now, target);
+    pub(super) fn approve(&mut self, now: Now, target: &Target, terms: &Terms) -> Result<PeerRecord, CommandError> {
+        check_terms(terms)?;
+        let asked = self.book.approve(now, target, terms);
         self.save();
         let asked = asked.map_err(|why| refusal(why, target))?;
         self.befriend(now, &asked.key);
@@ -61,6 +67,30 @@ impl Node {
         let rejected = self.book.reject(target);
         self.save();
         rejected.map_err(|why| refusal(why, target))
+    }
+
+    pub(super) fn start_trust(&mut self, now: Now, id: CommandId, key: PublicKey, terms: Terms) {
+        match check_terms(&terms) {
+            Ok(()) => self.derive_for(now, id, key, Purpose::Trust(id, terms)),
+            Err(error) => self.answer(id, Err(error)),
+        }
+    }
+
+    pub(super) fn grant(&mut self, now: Now, target: &Target, grant: Grant) -> Result<PeerRecord, CommandError> {
+        let terms = Terms { grant: Some(grant), lifetime: None };
+        let changed = self.book.set_terms(now, target, &terms);
+        self.save();
+        let peer = changed.map_err(|why| refusal(why, target))?;
+        self.set_gate(&peer);
+        Ok(peer)
+    }
+
+    /// Ends the trust that was given for a time.
+    pub(super) fn end_trust(&mut self, now: Now) {
+        for key in self.book.overdue(now) {
+            // Nothing stands in the way of it: the book has just named the key.
+            let _ = self.untrust(&Target::Key(key));
+        }
     }
 
     pub(super) fn untrust(&mut self, target: &Target) -> Result<PeerRecord, CommandError> {
@@ -122,5 +152,15 @@ impl Node {
         if self.derive(now, key, purpose).is_err() {
             self.answer(id, Err(too_many_open()));
         }
+    }
+}
+
+fn check_terms(terms: &Terms) -> Result<(), CommandError> {
+    match terms.lifetime {
+        Some(lifetime) if !(MIN_TRUST..=MAX_TRUST).contains(&lifetime) => {
+            let text = "trust lasts at least a second and at most 3650 days";
+            Err(CommandError::BadArgument(text.into()))
+        }
+        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::command::CommandId;
 use super::repeats::Receipt;
+use super::trust::Terms;
 use crate::identity::{Hostname, PublicKey, Token};
 use crate::wire::introduction::{Redemption, TrustAnswer, TrustStatement};
 
@@ -14,8 +15,8 @@ const MAX_QUEUED: usize = 128;
 
 /// Why an ID is wanted.
 pub(super) enum Purpose {
-    /// A command trusts this key.
-    Trust(CommandId),
+    /// A command trusts this key, on these terms.
+    Trust(CommandId, Terms),
     /// A command redeems this token, whose inviter the key is.
     Join(CommandId, Token),
     /// The key signed a request to us.

@@ -91,7 +91,7 @@ use timers::Timers;
 use trust::TrustBook;
 
 use crate::identity::{NodeId, PublicKey, RendezvousUrl};
-use crate::peer::{Limiter, PeerTable, Slot};
+use crate::peer::{Clock, Limiter, PeerTable, Slot};
 use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Clients;
 use crate::wire::introduction::Nonce;
@@ -114,6 +114,8 @@ const BUFFER: usize = 65_536 + 64;
 pub struct Node {
     me: Me,
     started: Instant,
+    /// What the gates of peers with limited grants tell the time by.
+    clock: Clock,
     rendezvous: Vec<RendezvousUrl>,
     rng: ChaCha20Rng,
     book: TrustBook,
@@ -164,6 +166,7 @@ impl Node {
         let servers: Vec<PublicKey> = settings.rendezvous.iter().map(|url| url.key).collect();
         let mut node = Node {
             started: now.monotonic,
+            clock: Clock::default(),
             rendezvous: settings.rendezvous,
             clients: Clients::new(settings.network, hostname.as_ref(), &servers, client_seed, now),
             limiter: Limiter::new(me.certificate.key, handshake::ADMITTED),

@@ -13,7 +13,7 @@ use super::settings::WireguardPeer;
 use super::{Node, Slot};
 use crate::identity::{NodeId, PublicKey, TunnelKey};
 use crate::peer::record::{PeerRecord, RequestRecord};
-use crate::peer::{Tunnel, Waiting};
+use crate::peer::{Gate, Tunnel, Waiting};
 use crate::punch::Agent;
 use crate::wire::mtu::BASE;
 use crate::wire::{Drop, Now, Path};
@@ -22,6 +22,7 @@ impl Node {
     /// Makes room for everybody who was trusted before, and asks again whom we had asked: the server
     /// keeps one request of each kind.
     pub(super) fn restore(&mut self, now: Now, wireguard: &[WireguardPeer]) {
+        self.end_trust(now);
         let peers: Vec<PeerRecord> = self.book.peers().cloned().collect();
         for peer in &peers {
             self.admit(now, peer);
@@ -42,18 +43,36 @@ impl Node {
         let leads = self.me.key < peer.key;
         let mut agent = Agent::new(self.rng.next_u64(), self.me.prefix.net(), leads);
         agent.set_mtu_ceiling(self.me.mtu);
-        let remote = remote(
+        let mut remote = remote(
             peer.id,
             self.me.address_of(peer.id),
             Some(peer.key),
             peer.tunnel.map(|certificate| certificate.key),
             Ways::Agent(Box::new(agent)),
         );
+        remote.gate = Gate::new(&peer.grant, self.clock.clone()).map(Arc::new);
         if let Some(slot) = self.remotes.insert(remote) {
             self.stale.peer(slot);
             self.update_way(now, slot);
         }
         self.lan.peers_changed();
+    }
+
+    /// Keeps the packets of a trusted peer to what it may open from now on, at once. A TCP connection that a program here
+    /// had opened goes on, if it was opened while there was a limit: only then is it known who did.
+    pub(super) fn set_gate(&mut self, peer: &PeerRecord) {
+        let Some(slot) = self.remotes.of_key(&peer.key) else {
+            return;
+        };
+        let gate = Gate::new(&peer.grant, self.clock.clone());
+        if let Some(remote) = self.remotes.get_mut(slot) {
+            remote.gate = match (gate, &remote.gate) {
+                (Some(gate), Some(former)) => Some(Arc::new(gate.after(former))),
+                (gate, _) => gate.map(Arc::new),
+            };
+        }
+        self.stale.peer(slot);
+        self.publish();
     }
 
     /// Gives a configured WireGuard peer a slot; an address outside our network is refused.
@@ -152,6 +171,7 @@ fn remote(id: NodeId, address: Ipv6Addr, key: Option<PublicKey>, tunnel_key: Opt
         introductions: Bucket::new(16, Duration::from_secs(1)),
         seen: Seen::default(),
         fixed_mtu: BASE,
+        gate: None,
         relays: false,
         friends: Vec::new(),
         carried: None,

@@ -58,7 +58,7 @@ fn entry(remote: &Remote) -> Entry {
         address: remote.address,
         path: remote.path(),
         mtu: remote.mtu(),
-        gate: None,
+        gate: remote.gate.clone(),
     }
 }
 

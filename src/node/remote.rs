@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use super::bucket::Bucket;
 use super::command::PathView;
 use crate::identity::{NodeId, PublicKey, TunnelKey};
-use crate::peer::{Tunnel, Waiting, initiation};
+use crate::peer::{Gate, Tunnel, Waiting, initiation};
 use crate::punch::Agent;
 use crate::rendezvous::bucket::Bucket as ByteBucket;
 use crate::wire::{Candidate, Nat, Now, Path};
@@ -45,6 +45,8 @@ pub(super) struct Remote {
     pub seen: Seen,
     /// How large packets to a peer without an agent may be.
     pub fixed_mtu: u16,
+    /// What keeps its packets to its grant; none where that is everything.
+    pub gate: Option<Arc<Gate>>,
     /// Whether it passes on what we send.
     pub relays: bool,
     /// Through whom it can be reached, as it told us.

@@ -71,6 +71,7 @@ impl Timers {
 
 impl Node {
     pub(super) fn run_timers(&mut self, now: Now) {
+        self.clock.tell(now.monotonic.saturating_duration_since(self.started));
         self.clients.handle_timeout(now);
         self.drain_clients(now);
         let is_sweep = self.timers.sweep_at <= now.monotonic;
@@ -118,6 +119,7 @@ impl Node {
             self.book.expire(now);
             self.save();
         }
+        self.end_trust(now);
         self.run_lan(now);
         self.run_friends(now);
         self.expire_commands(now);
@@ -134,11 +136,18 @@ impl Node {
             self.friends.due(now.monotonic),
             (!self.remotes.is_quiet()).then_some((self.timers.sweep_at, "tunnels")),
             self.timers.look_at.map(|at| (at, "traffic")),
+            self.trust_ends(now).map(|at| (at, "trust that ends")),
             self.remotes.due(),
         ];
         let tidy = (self.timers.tidy_at, "expiries");
         let idle = (now.monotonic + IDLE, "nothing");
         own.into_iter().flatten().chain([tidy]).min().unwrap_or(idle)
+    }
+
+    /// When the first trust ends. The calendar may jump: it is looked at again at each deadline.
+    fn trust_ends(&self, now: Now) -> Option<Instant> {
+        let left = self.book.next_end()?.saturating_sub(now.unix_millis);
+        Some(now.monotonic + Duration::from_millis(left).min(IDLE))
     }
 
     /// Runs the timers of one tunnel. Not while an answer is due at any moment: WireGuard would take the pause before the

@@ -8,7 +8,7 @@ use super::commands::refusal;
 use super::derive::Purpose;
 use super::error::CommandError;
 use super::output::Event;
-use super::trust::{self, Verdict};
+use super::trust::{self, Terms, Verdict};
 use crate::identity::{Hostname, NodeId, PublicKey, Target, Token};
 use crate::peer::record::{PeerRecord, RequestRecord, Via};
 use crate::wire::introduction::{EnvelopeKind, Nonce, Redemption, TrustAnswer, TrustStatement};
@@ -41,7 +41,7 @@ impl Node {
     /// Goes on with a key whose ID is known now.
     pub(super) fn derived(&mut self, now: Now, key: PublicKey, id: NodeId, purpose: Purpose) {
         match purpose {
-            Purpose::Trust(command) => self.trust_key(now, command, key, id),
+            Purpose::Trust(command, terms) => self.trust_key(now, command, key, id, &terms),
             Purpose::Join(command, token) => self.join(now, command, token, id),
             Purpose::Asked { statement, known_as, receipt } => {
                 self.asked(now, key, id, &statement, known_as.as_ref());
@@ -155,15 +155,15 @@ impl Node {
         self.drain_clients(now);
     }
 
-    fn trust_key(&mut self, now: Now, command: CommandId, key: PublicKey, id: NodeId) {
-        let result = self.trust_now(now, key, id, Via::Key);
+    fn trust_key(&mut self, now: Now, command: CommandId, key: PublicKey, id: NodeId, terms: &Terms) {
+        let result = self.trust_now(now, key, id, Via::Key, terms);
         self.answer(command, result.map(Answer::Trusting));
     }
 
     /// Trusts the inviter, and proves to it that we hold its token.
     fn join(&mut self, now: Now, command: CommandId, token: Token, id: NodeId) {
         let key = token.inviter;
-        let result = self.trust_now(now, key, id, Via::Invite);
+        let result = self.trust_now(now, key, id, Via::Invite, &Terms::default());
         if result.is_ok() {
             self.redeem(now, &token);
         }
@@ -171,15 +171,24 @@ impl Node {
         self.answer(command, asked.map(Answer::Asked));
     }
 
-    fn trust_now(&mut self, now: Now, key: PublicKey, id: NodeId, via: Via) -> Result<PeerRecord, CommandError> {
-        let result = self.book.trust(now, key, id, None, via);
+    fn trust_now(
+        &mut self,
+        now: Now,
+        key: PublicKey,
+        id: NodeId,
+        via: Via,
+        terms: &Terms,
+    ) -> Result<PeerRecord, CommandError> {
+        let result = self.book.trust_on(now, key, id, None, via, terms);
         self.save();
         let target = Target::Key(key);
-        if result.map_err(|why| refusal(why, &target))? {
-            self.befriend(now, &key);
+        let is_news = result.map_err(|why| refusal(why, &target))?;
+        let peer = self.book.peer(&key).cloned().ok_or(CommandError::NotFound(target))?;
+        match is_news {
+            true => self.befriend(now, &key),
+            false => self.set_gate(&peer),
         }
-        let peer = self.book.peer(&key).cloned();
-        peer.ok_or(CommandError::NotFound(target))
+        Ok(peer)
     }
 
     fn redeem(&mut self, now: Now, token: &Token) {

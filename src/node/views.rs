@@ -6,6 +6,7 @@ use super::commands::refusal;
 use super::error::CommandError;
 use super::remote::Remote;
 use crate::identity::{RendezvousUrl, Target};
+use crate::peer::Grant;
 use crate::rendezvous::client::{Client, State, Via};
 use crate::wire::{Now, Path};
 
@@ -62,6 +63,8 @@ impl Node {
             hostname: record.and_then(|peer| peer.hostname.clone()),
             address: remote.address,
             trusted: true,
+            grant: record.map_or(Grant::All, |peer| peer.grant.clone()),
+            expires_unix_ms: record.and_then(|peer| peer.expires_unix_ms),
             path: remote.path_view(),
             relay: remote.path().and_then(|path| self.relay_via(path)),
             rtt: remote.rtt(),
@@ -87,6 +90,8 @@ impl Node {
             hostname: self.me.hostname.clone(),
             address: self.me.address,
             trusted: true,
+            grant: Grant::All,
+            expires_unix_ms: None,
             path: PathView::None,
             relay: None,
             rtt: None,

@@ -3,6 +3,7 @@
 //! Plain data that the machines decide upon and the store keeps. A [`Change`] says the new state of one thing,
 //! so that applying it twice does no harm.
 
+use super::grant::Grant;
 use crate::identity::{Hostname, NodeId, PublicKey, RendezvousUrl, Target, TunnelCertificate};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -31,6 +32,10 @@ pub struct PeerRecord {
     pub since_unix_ms: u64,
     /// How trust was made.
     pub via: Via,
+    /// What it may open here.
+    pub grant: Grant,
+    /// When trust ends by itself, in milliseconds since 1970.
+    pub expires_unix_ms: Option<u64>,
     /// Its tunnel key as last seen; a certificate of a smaller serial is refused.
     pub tunnel: Option<TunnelCertificate>,
     /// The TAI64N timestamp of the last WireGuard initiation accepted from it; one not later is a replay.

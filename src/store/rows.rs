@@ -1,10 +1,12 @@
 //! Records as rows of `state.db`, and back.
 //!
 //! Keys, nonces and secrets are blobs; names, targets and URLs are text as users write them; numbers of 64 bits are
-//! stored with the same bits as SQLite's signed ones. A row that does not read back is damage.
+//! stored with the same bits as SQLite's signed ones. A grant of everything is no text. A row that does not read back is
+//! damage.
 
 use super::database::unreadable;
 use crate::identity::{NodeId, PublicKey, TunnelCertificate, TunnelKey};
+use crate::peer::Grant;
 use crate::peer::record::{Change, InviteRecord, PeerRecord, PendingRecord, Records, RequestRecord, Via};
 use rusqlite::{Connection, Row, params};
 use std::fmt::Display;
@@ -12,7 +14,15 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 /// The schema, one step for each format that was ever released.
-pub const MIGRATIONS: [&str; 1] = ["
+pub const MIGRATIONS: [&str; 2] = [
+    FIRST,
+    "
+    ALTER TABLE peer ADD COLUMN may_open TEXT;
+    ALTER TABLE peer ADD COLUMN expires_unix_ms INTEGER;
+",
+];
+
+const FIRST: &str = "
     CREATE TABLE peer (
         key BLOB PRIMARY KEY, id INTEGER NOT NULL, hostname TEXT, since_unix_ms INTEGER NOT NULL, via TEXT NOT NULL,
         tunnel_key BLOB, tunnel_serial INTEGER, tunnel_signature BLOB, initiation_floor BLOB NOT NULL
@@ -28,7 +38,7 @@ pub const MIGRATIONS: [&str; 1] = ["
         secret BLOB PRIMARY KEY, expires INTEGER NOT NULL, uses_left INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-"];
+";
 
 /// Everything in the database.
 pub fn load(connection: &Connection) -> rusqlite::Result<Records> {
@@ -69,7 +79,7 @@ pub fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
 fn put_peer(connection: &Connection, record: &PeerRecord) -> rusqlite::Result<usize> {
     let tunnel = record.tunnel.as_ref();
     connection.execute(
-        "INSERT OR REPLACE INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT OR REPLACE INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             record.key.as_bytes(),
             record.id.to_u64().cast_signed(),
@@ -80,6 +90,8 @@ fn put_peer(connection: &Connection, record: &PeerRecord) -> rusqlite::Result<us
             tunnel.map(|tunnel| tunnel.serial.cast_signed()),
             tunnel.map(|tunnel| tunnel.signature),
             record.initiation_floor,
+            text(Some(&record.grant).filter(|grant| **grant != Grant::All)),
+            record.expires_unix_ms.map(u64::cast_signed),
         ],
     )
 }
@@ -93,6 +105,8 @@ fn peer(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
         via: via(row)?,
         tunnel: tunnel(row)?,
         initiation_floor: row.get("initiation_floor")?,
+        grant: parsed(row.get("may_open")?)?.unwrap_or_default(),
+        expires_unix_ms: row.get::<_, Option<i64>>("expires_unix_ms")?.map(i64::cast_unsigned),
     })
 }
 

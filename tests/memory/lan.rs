@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pilot::identity::{Address, Identity, Network, NodeId, Prefix, TunnelSecret};
 use pilot::node::trust::Mutual;
 use pilot::node::{Node, Output, Settings, State};
+use pilot::peer::Grant;
 use pilot::peer::record::{PeerRecord, Records, Via};
 use pilot::wire::path::MAIN;
 use pilot::wire::{Drops, Hop, Now};
@@ -71,6 +72,8 @@ impl Who {
             via: Via::Key,
             tunnel: None,
             initiation_floor: [0; 12],
+            grant: Grant::All,
+            expires_unix_ms: None,
         }
     }
 }

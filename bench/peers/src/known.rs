@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pilot::identity::{Identity, NodeId};
+use pilot::peer::Grant;
 use pilot::peer::record::{Change, PeerRecord, Via};
 use pilot::store::Store;
 use rand_chacha::ChaCha20Rng;
@@ -68,6 +69,8 @@ fn remember(state: &Path, count: u64) -> anyhow::Result<()> {
             via: Via::Key,
             tunnel: None,
             initiation_floor: [0; 12],
+            grant: Grant::All,
+            expires_unix_ms: None,
         }))?;
     }
     Ok(())

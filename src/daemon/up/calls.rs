@@ -15,6 +15,7 @@ use super::{netcheck, views, why};
 use crate::control::views::{Config, Done, Pending, Setting, Trusted, Waited};
 use crate::control::{Backend, Error, Request};
 use crate::identity::{Hostname, PublicKey, Target, Token};
+use crate::node::trust::Terms;
 use crate::node::{Answer, Command, CommandError, PathView, PeerView};
 use crate::portmap;
 
@@ -105,7 +106,10 @@ impl Calls {
             Answer::Trusted(records) => json(&Trusted { trusted: records.iter().map(views::trusted).collect() }),
             Answer::Pending(pending) => json(&pending.iter().map(views::pending).collect::<Vec<_>>()),
             Answer::Asked(asked) => json(&views::asked(&asked)),
-            Answer::Trusting(record) => done(format!("{} is trusted", views::name(&record))),
+            Answer::Trusting(record) => {
+                done(format!("{} is trusted and may open {} here", views::name(&record), record.grant))
+            }
+            Answer::Granted(record) => done(format!("{} may open {} here", views::name(&record), record.grant)),
             Answer::Rejected(record) => done(format!("the request of {} is forgotten", record.id)),
             Answer::Untrusted(record) => done(format!("{} is no longer trusted", views::name(&record))),
             Answer::Invited(token) => json(&views::invite(&token)),
@@ -219,10 +223,15 @@ fn command(request: Request) -> Result<Command, Error> {
         Request::Why { target } => Command::Why(parse_target(&target)?),
         Request::Find { target } => Command::Find(parse_target(&target)?),
         Request::Handshake { target, reason } => Command::Handshake { target: parse_target(&target)?, reason },
-        Request::Approve { target } => Command::Approve(parse_target(&target)?),
+        Request::Approve { target, allow, for_secs } => {
+            Command::Approve(parse_target(&target)?, terms(allow.as_deref(), for_secs)?)
+        }
+        Request::Grant { target, allow } => Command::Grant(parse_target(&target)?, parse("grant", &allow)?),
         Request::Reject { target } => Command::Reject(parse_target(&target)?),
         Request::Untrust { target } => Command::Untrust(parse_target(&target)?),
-        Request::Trust { key } => Command::Trust(parse::<PublicKey>("key", &key)?),
+        Request::Trust { key, allow, for_secs } => {
+            Command::Trust(parse::<PublicKey>("key", &key)?, terms(allow.as_deref(), for_secs)?)
+        }
         Request::Invite { uses, expires_secs } => Command::Invite { uses, lifetime: Duration::from_secs(expires_secs) },
         Request::Join { token } => Command::Join(parse_token(&token)?),
         Request::SetHostname { hostname } => {
@@ -230,6 +239,11 @@ fn command(request: Request) -> Result<Command, Error> {
         }
         other => return Err(Error::new("internal", format!("{other:?} is no single command"))),
     })
+}
+
+fn terms(allow: Option<&str>, for_secs: Option<u64>) -> Result<Terms, Error> {
+    let grant = allow.map(|allow| parse("grant", allow)).transpose()?;
+    Ok(Terms { grant, lifetime: for_secs.map(Duration::from_secs) })
 }
 
 fn parse_target(text: &str) -> Result<Target, Error> {

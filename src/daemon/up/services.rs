@@ -158,3 +158,16 @@ fn bound(address: Ipv6Addr, port: u16, interface: &str) -> Option<Vec<TcpListene
 fn connect(address: Ipv6Addr, port: u16) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send>> {
     Box::pin(TcpStream::connect((address, port)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{dial, echo, inbox, tasks};
+    use crate::peer::Service;
+    use crate::services::streams;
+
+    #[test]
+    fn a_grant_of_a_service_opens_the_port_that_it_has() {
+        let ports = [echo::PORT, streams::DEFAULT_PORT, inbox::PORT, dial::PORT, tasks::PORT];
+        assert_eq!(Service::ALL.map(Service::port), ports);
+    }
+}

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::calls::Facts;
 use crate::control::views::{
-    Handshake, Info, Invite, PathKind, Peer, Peers, PendingRequest, Pong, Rendezvous, TrustedNode, Whois,
+    Granted, Handshake, Info, Invite, PathKind, Peer, Peers, PendingRequest, Pong, Rendezvous, TrustedNode, Whois,
 };
 use crate::identity::{Address, Hostname, NodeId, PublicKey, Target, Token};
 use crate::node;
 use crate::node::{PathView, PeerView};
+use crate::peer::Grant;
 use crate::peer::record::{self, PeerRecord, PendingRecord};
 use crate::rendezvous::client::Via;
 
@@ -91,6 +92,8 @@ pub fn peer(peer: &PeerView) -> Peer {
         ipv6: peer.address.to_string(),
         public_key: peer.key.map(|key| key.to_string()),
         trusted: peer.trusted,
+        grant: grant(&peer.grant),
+        trust_expires: peer.expires_unix_ms.map(|at| at / 1000),
         path,
         endpoint,
         relay: peer.relay.map(via),
@@ -144,6 +147,15 @@ pub fn trusted(record: &PeerRecord) -> TrustedNode {
         hostname: record.hostname.as_ref().map(ToString::to_string),
         since_unix: record.since_unix_ms / 1000,
         via: via.to_owned(),
+        grant: grant(&record.grant),
+        trust_expires: record.expires_unix_ms.map(|at| at / 1000),
+    }
+}
+
+fn grant(grant: &Grant) -> Granted {
+    match grant {
+        Grant::All => Granted::All(grant.to_string()),
+        Grant::Only(items) => Granted::Only(items.iter().map(ToString::to_string).collect()),
     }
 }
 

@@ -102,7 +102,7 @@ fn a_node_without_peers_is_silent() {
 fn one_sided_trust_finds_nobody() {
     let mut world = World::lan(2);
     let key = world.hosts[1].key;
-    world.ask(0, Command::Trust(key)).unwrap();
+    world.ask(0, Command::Trust(key, Default::default())).unwrap();
     world.run(SECOND * 200);
     assert!(!world.beacons.is_empty());
     assert_eq!(world.hosts[1].transmitted, 0);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::world::{SERVER, STRANGER, World};
 use crate::identity::{NodeId, Target};
+use crate::node::trust::Terms;
 use crate::node::*;
 use crate::wire::rendezvous::{Delivered, HostnameSet, Refused, TrustRequested, Welcome};
 
@@ -52,7 +53,7 @@ fn input() -> impl Strategy<Value = Input> {
         (vec(any::<std::net::IpAddr>(), 0..3), any::<u16>(), any::<u16>())
             .prop_map(|(ips, v4, v6)| Input::Addresses(ips, v4, v6)),
         vec(any::<SocketAddr>(), 0..6).prop_map(Input::Mappings),
-        (0..10_u8, 0..5_u64).prop_map(|(command, id)| Input::Command(command, id)),
+        (0..12_u8, 0..5_u64).prop_map(|(command, id)| Input::Command(command, id)),
         any::<[u8; 6]>().prop_map(Input::Derived),
         any::<u16>().prop_map(Input::Wait),
     ]
@@ -67,10 +68,12 @@ fn command(world: &World, number: u8) -> Command {
         2 => Command::Ping(friend()),
         3 => Command::Handshake { target: friend(), reason },
         4 => Command::Untrust(friend()),
-        5 => Command::Trust(world.hosts[1].key),
+        5 => Command::Trust(world.hosts[1].key, Default::default()),
         6 => Command::SetHostname("omega".parse().ok()),
         7 => Command::Invite { uses: 1, lifetime: Duration::from_secs(9) },
-        8 => Command::Approve("alpha".parse().unwrap()),
+        8 => Command::Approve("alpha".parse().unwrap(), Default::default()),
+        9 => Command::Grant(friend(), "inbox,udp:7".parse().unwrap()),
+        10 => Command::Trust(world.hosts[1].key, Terms { grant: None, lifetime: Some(Duration::from_secs(2)) }),
         _ => Command::Find(friend()),
     }
 }

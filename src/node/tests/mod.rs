@@ -1,6 +1,7 @@
 //! Whole nodes against each other.
 
 mod arbitrary;
+mod grants;
 #[cfg(feature = "sim")]
 mod long;
 mod netcheck;

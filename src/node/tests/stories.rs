@@ -137,7 +137,7 @@ fn a_stranger_gets_no_answer_of_any_kind() {
     world.run(SECOND);
     // 1 trusts 0, not the other way round: it introduces itself and is met by silence.
     let key = world.hosts[0].key;
-    world.ask(1, Command::Trust(key)).unwrap();
+    world.ask(1, Command::Trust(key, Default::default())).unwrap();
     let carried = world.carried.len();
     world.send(1, 0, b"hello?");
     world.run(SECOND * 5);
@@ -285,7 +285,7 @@ fn a_ping_connects_first_and_one_to_nobody_times_out() {
     world.unlink(1);
     let other = world.add(None, Default::default());
     let key = world.hosts[other].key;
-    world.ask(0, Command::Trust(key)).unwrap();
+    world.ask(0, Command::Trust(key, Default::default())).unwrap();
     let error = world.ask(0, Command::Ping(Target::Key(key))).unwrap_err();
     assert_eq!(error.code(), "timeout");
 }
@@ -298,7 +298,7 @@ fn commands_about_nobody_and_about_ourselves_are_refused() {
     let beta = || "beta".parse().unwrap();
     assert_eq!(code(world.ask(0, Command::Ping(beta()))), "not_found");
     assert_eq!(code(world.ask(0, Command::Find(beta()))), "not_found");
-    assert_eq!(code(world.ask(0, Command::Approve(beta()))), "not_found");
+    assert_eq!(code(world.ask(0, Command::Approve(beta(), Default::default()))), "not_found");
     let ourselves = || "alpha".parse().unwrap();
     assert_eq!(code(world.ask(0, Command::Ping(ourselves()))), "this_node");
     assert!(matches!(world.ask(0, Command::Find(ourselves())), Ok(Answer::Found(_))));

@@ -53,7 +53,7 @@ fn a_handshake_by_name_is_approved_by_hand() {
     assert_eq!(pending(&mut world, 1), [world.hosts[0].id]);
     let requested = |event: &Event| matches!(event, Event::TrustRequested { .. });
     assert!(world.hosts[1].events.iter().any(requested));
-    world.ask(1, Command::Approve(name("alpha"))).unwrap();
+    world.ask(1, Command::Approve(name("alpha"), Default::default())).unwrap();
     assert_connected(&mut world);
     assert!(pending(&mut world, 1).is_empty());
 }

@@ -290,7 +290,7 @@ impl World {
     pub fn befriend(&mut self, a: usize, b: usize) {
         for (us, them) in [(a, b), (b, a)] {
             let key = self.hosts[them].key;
-            self.ask(us, Command::Trust(key)).unwrap();
+            self.ask(us, Command::Trust(key, Default::default())).unwrap();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Requests for trust, in both directions, and their answers.
 
-use super::{MAX_PENDING, MAX_REQUESTS, Mutual, REQUEST_LIFETIME_MS, Refusal, TrustBook, only_one};
+use super::{MAX_PENDING, MAX_REQUESTS, Mutual, REQUEST_LIFETIME_MS, Refusal, Terms, TrustBook, only_one};
 use crate::identity::{Hostname, NodeId, PublicKey, Target};
 use crate::peer::record::{Change, PendingRecord, RequestRecord, Via};
 use crate::wire::introduction::{Nonce, TrustAnswer, TrustStatement};
@@ -120,11 +120,11 @@ impl TrustBook {
         }))
     }
 
-    /// Trusts who asked; the request, for the answer to it.
-    pub fn approve(&mut self, now: Now, target: &Target) -> Result<PendingRecord, Refusal> {
+    /// Trusts who asked, on these terms; the request, for the answer to it.
+    pub fn approve(&mut self, now: Now, target: &Target, terms: &Terms) -> Result<PendingRecord, Refusal> {
         let asked = self.find_pending(target)?.clone();
         let hostname = asked.hostname.clone();
-        self.trust(now, asked.key, asked.id, hostname, Via::Handshake)?;
+        self.trust_on(now, asked.key, asked.id, hostname, Via::Handshake, terms)?;
         Ok(asked)
     }
 

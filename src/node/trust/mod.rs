@@ -7,18 +7,21 @@
 
 mod asking;
 mod inviting;
+mod terms;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::identity::{Hostname, NodeId, PublicKey, Target, TunnelCertificate};
+use crate::peer::Grant;
 use crate::peer::record::{Change, InviteRecord, PeerRecord, PendingRecord, Records, RequestRecord, Via};
 use crate::wire::Now;
 use crate::wire::introduction::Nonce;
 
 pub use asking::{Asked, Verdict};
+pub use terms::Terms;
 
 /// The most trusted peers.
 pub const MAX_PEERS: usize = 16_384;
@@ -63,6 +66,8 @@ pub struct TrustBook {
     mutual: Mutual,
     peers: BTreeMap<PublicKey, PeerRecord>,
     ids: BTreeMap<NodeId, PublicKey>,
+    /// When trust ends by itself, in milliseconds since 1970, and in whom.
+    ends: BTreeSet<(u64, PublicKey)>,
     pending: BTreeMap<PublicKey, PendingRecord>,
     requests: BTreeMap<Nonce, RequestRecord>,
     invites: Vec<InviteRecord>,
@@ -80,6 +85,7 @@ impl TrustBook {
             our_id,
             mutual,
             ids: saved.peers.iter().map(|peer| (peer.id, peer.key)).collect(),
+            ends: saved.peers.iter().filter_map(|peer| Some((peer.expires_unix_ms?, peer.key))).collect(),
             peers: peers.collect(),
             pending: pending.collect(),
             requests: requests.collect(),
@@ -137,10 +143,24 @@ impl TrustBook {
         hostname: Option<Hostname>,
         via: Via,
     ) -> Result<bool, Refusal> {
+        self.trust_on(now, key, id, hostname, via, &Terms::default())
+    }
+
+    /// The same on these terms, which hold at once for a peer that is trusted already.
+    pub fn trust_on(
+        &mut self,
+        now: Now,
+        key: PublicKey,
+        id: NodeId,
+        hostname: Option<Hostname>,
+        via: Via,
+        terms: &Terms,
+    ) -> Result<bool, Refusal> {
         self.settle_pending(&key);
         self.settle_requests(&key, id);
         if self.peers.contains_key(&key) {
             self.set_hostname(&key, hostname);
+            self.set_terms(now, &Target::Key(key), terms)?;
             return Ok(false);
         }
         if id == self.our_id || self.ids.contains_key(&id) {
@@ -157,9 +177,11 @@ impl TrustBook {
             via,
             tunnel: None,
             initiation_floor: [0; 12],
+            grant: Grant::All,
+            expires_unix_ms: None,
         };
         self.ids.insert(id, key);
-        self.put_peer(peer);
+        self.put_peer(terms.applied(now, peer));
         Ok(true)
     }
 
@@ -169,6 +191,7 @@ impl TrustBook {
         let key = self.find(target)?.key;
         let peer = self.peers.remove(&key).ok_or(Refusal::NotFound)?;
         self.ids.remove(&peer.id);
+        self.set_end(key, peer.expires_unix_ms, None);
         self.settle_requests(&key, peer.id);
         self.changes.push_back(Change::RemovePeer(key));
         if peer.via == Via::Invite {
@@ -229,7 +252,9 @@ impl TrustBook {
 
     fn put_peer(&mut self, peer: PeerRecord) {
         self.changes.push_back(Change::PutPeer(peer.clone()));
-        self.peers.insert(peer.key, peer);
+        let (key, end) = (peer.key, peer.expires_unix_ms);
+        let former = self.peers.insert(key, peer);
+        self.set_end(key, former.and_then(|former| former.expires_unix_ms), end);
     }
 }
 

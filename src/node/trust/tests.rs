@@ -59,7 +59,7 @@ fn a_request_out_of_the_blue_waits_for_the_user() {
     let mut book = book(Mutual::Name);
     assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Pending));
     assert!(book.peer(&key(1)).is_none());
-    let asked = book.approve(now(), &name("worker")).unwrap();
+    let asked = book.approve(now(), &name("worker"), &Terms::default()).unwrap();
     assert_eq!(asked.nonce, [9; 16]);
     assert!(book.peer(&key(1)).is_some() && book.pending().next().is_none());
     let saved = changes(&mut book);

@@ -25,11 +25,14 @@ fn peer(seed: u64) -> PeerRecord {
         via: Via::Invite,
         tunnel: Some(TunnelCertificate::issue(&identity(seed), &secret, u64::MAX)),
         initiation_floor: [7; 12],
+        grant: "inbox,tcp:8000-8100".parse().unwrap(),
+        expires_unix_ms: Some(1_900_000_000_000),
     }
 }
 
 fn bare_peer(seed: u64) -> PeerRecord {
-    PeerRecord { hostname: None, via: Via::Key, tunnel: None, ..peer(seed) }
+    let grant = Default::default();
+    PeerRecord { hostname: None, via: Via::Key, tunnel: None, grant, expires_unix_ms: None, ..peer(seed) }
 }
 
 fn pending(seed: u64) -> PendingRecord {
@@ -96,6 +99,25 @@ fn everything_survives_a_restart_and_applying_twice_is_as_once() {
     assert_eq!(read.invites, [invite()]);
     assert_eq!(read.hostname.unwrap().as_str(), "me");
     assert!(read.rendezvous.unwrap().to_string().contains("2001:db8::1"));
+}
+
+#[test]
+fn trust_of_before_there_were_grants_is_trust_with_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    apply(folder.path(), &[Change::PutPeer(peer(1))]);
+    let database = Connection::open(folder.path().join("state.db")).unwrap();
+    for statement in [
+        "ALTER TABLE peer DROP COLUMN may_open",
+        "ALTER TABLE peer DROP COLUMN expires_unix_ms",
+        "PRAGMA user_version = 1",
+    ] {
+        database.execute_batch(statement).unwrap();
+    }
+    drop(database);
+    let expected = PeerRecord { grant: crate::peer::Grant::All, expires_unix_ms: None, ..peer(1) };
+    assert_eq!(records(folder.path()).peers, [expected.clone()]);
+    apply(folder.path(), &[Change::PutPeer(peer(1))]);
+    assert_eq!(records(folder.path()).peers, [peer(1)]);
 }
 
 #[test]

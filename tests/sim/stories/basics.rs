@@ -84,7 +84,7 @@ fn a_handshake_by_name_reaches_a_node_that_was_offline() {
     let Ok(Answer::Pending(pending)) = answer else { panic!("{answer:?}") };
     assert_eq!((pending.len(), pending[0].key), (1, world.nodes[a].key()));
     let key = world.nodes[a].key();
-    world.command(b, Command::Approve(pilot::identity::Target::Key(key)));
+    world.command(b, Command::Approve(pilot::identity::Target::Key(key), Default::default()));
     world.run(SECOND);
     assert!(world.exchange(a, b, SECOND * 5).is_some());
 }

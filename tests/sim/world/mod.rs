@@ -153,7 +153,7 @@ impl World {
     pub fn befriend(&mut self, a: usize, b: usize) {
         for (one, other) in [(a, b), (b, a)] {
             let key = self.nodes[other].key();
-            self.command(one, Command::Trust(key));
+            self.command(one, Command::Trust(key, Default::default()));
         }
     }
 
