@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod first_reply;
 mod friends;
+mod grants;
 mod inbox;
 mod lab;
 mod lan;
