@@ -104,6 +104,13 @@ pub enum Granted {
     Only(Vec<String>),
 }
 
+/// What an older node grants, which does not say it.
+impl Default for Granted {
+    fn default() -> Granted {
+        Granted::All("all".to_owned())
+    }
+}
+
 /// As it is written on the command line.
 impl std::fmt::Display for Granted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -129,6 +136,7 @@ pub struct Peer {
     /// Whether packets may flow.
     pub trusted: bool,
     /// What it may open here.
+    #[serde(default)]
     pub grant: Granted,
     /// When trust in it ends by itself, Unix seconds.
     pub trust_expires: Option<u64>,
@@ -208,6 +216,7 @@ pub struct TrustedNode {
     /// `handshake`, `invite` or `key`.
     pub via: String,
     /// What it may open here.
+    #[serde(default)]
     pub grant: Granted,
     /// When trust in it ends by itself, Unix seconds.
     pub trust_expires: Option<u64>,

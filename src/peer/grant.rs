@@ -18,7 +18,7 @@ pub enum Grant {
     #[default]
     All,
     /// These and nothing else, at most [`MAX_ITEMS`], each once. Written with commas, and `none` where there are none.
-    Only(Vec<Item>),
+    Only(Box<[Item]>),
 }
 
 /// Something that can be opened here.
@@ -143,7 +143,7 @@ impl FromStr for Grant {
     fn from_str(text: &str) -> Result<Grant, GrantError> {
         match text.trim() {
             "all" => return Ok(Grant::All),
-            "none" => return Ok(Grant::Only(Vec::new())),
+            "none" => return Ok(Grant::Only(Box::default())),
             _ => {}
         }
         let count = text.split(',').count();
@@ -157,7 +157,7 @@ impl FromStr for Grant {
                 items.push(item);
             }
         }
-        Ok(Grant::Only(items))
+        Ok(Grant::Only(items.into()))
     }
 }
 

@@ -107,7 +107,7 @@ fn a_peer_opens_nothing_through_a_connection_of_ours() {
 #[test]
 fn a_connection_lasts_while_it_is_used_and_shortly_after_its_end() {
     let clock = Clock::default();
-    let gate = Gate::new(&Grant::Only(Vec::new()), clock.clone()).unwrap();
+    let gate = Gate::new(&Grant::Only(Box::default()), clock.clone()).unwrap();
     let at = |seconds| clock.tell(Duration::from_secs(seconds));
     let (reply, ours) = (tcp(22, EPHEMERAL, ACK), tcp(EPHEMERAL, 22, ACK));
     sent(&gate, &tcp(EPHEMERAL, 22, SYN));
@@ -129,7 +129,7 @@ fn a_connection_lasts_while_it_is_used_and_shortly_after_its_end() {
 #[test]
 fn replies_of_udp_and_echo_come_for_a_while_only() {
     let clock = Clock::default();
-    let gate = Gate::new(&Grant::Only(Vec::new()), clock.clone()).unwrap();
+    let gate = Gate::new(&Grant::Only(Box::default()), clock.clone()).unwrap();
     sent(&gate, &udp(EPHEMERAL, 53));
     sent(&gate, &icmp(128, 7));
     clock.tell(Duration::from_secs(59));
@@ -222,7 +222,7 @@ proptest! {
         rest in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let payload = [&from.to_be_bytes()[..], &to.to_be_bytes(), &rest].concat();
-        let gate = Gate::new(&Grant::Only(items.clone()), Clock::default()).unwrap();
+        let gate = Gate::new(&Grant::Only(items.clone().into()), Clock::default()).unwrap();
         let opens = |protocol: u8, payload: &[u8]| {
             let is_error = protocol == 58 && payload.first().is_some_and(|kind| (1..=4).contains(kind));
             is_error || is_named(&items, &bytes(protocol, payload))
@@ -240,7 +240,7 @@ proptest! {
     fn whole_transports_pass_exactly_where_they_are_named(
         items in prop::collection::vec(item(), 0..6), from: u16, to in 0..1100_u16, flags: u8, kind: u8,
     ) {
-        let gate = Gate::new(&Grant::Only(items.clone()), Clock::default()).unwrap();
+        let gate = Gate::new(&Grant::Only(items.clone().into()), Clock::default()).unwrap();
         for bytes in [tcp(from, to, flags), udp(from, to)] {
             prop_assert_eq!(admits(&gate, &bytes), is_named(&items, &bytes));
         }

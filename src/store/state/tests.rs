@@ -115,7 +115,7 @@ fn trust_of_before_there_were_grants_is_trust_with_everything() {
     }
     drop(database);
     let expected = PeerRecord { grant: crate::peer::Grant::All, expires_unix_ms: None, ..peer(1) };
-    assert_eq!(records(folder.path()).peers, std::slice::from_ref(&expected));
+    assert_eq!(records(folder.path()).peers, [expected]);
     apply(folder.path(), &[Change::PutPeer(peer(1))]);
     assert_eq!(records(folder.path()).peers, [peer(1)]);
 }
