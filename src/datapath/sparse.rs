@@ -18,9 +18,11 @@ const LASTING: Duration = Duration::from_millis(500);
 const BUSY: u64 = 40_000;
 /// A turn that carried so many has gathered enough.
 const ENOUGH: u32 = 40;
-/// The share of a processor, in percent, above which a thread does not go before others.
+/// The share of a processor, in percent, above which a thread does not go before others,
 const GREEDY: u32 = 90;
-/// For how long.
+/// taken over so long: single windows of a transfer reach it,
+const PROCESSOR_WINDOW: Duration = Duration::from_millis(500);
+/// and for how long it does not.
 const MODESTY: Duration = Duration::from_secs(1);
 
 /// What a thread should do after a turn.
@@ -36,7 +38,8 @@ pub struct Advice {
 pub struct Sparse {
     counts: [u32; PLACES],
     since: Instant,
-    used: Duration,
+    /// When the processor time was last looked at, and how much it was.
+    looked: (Instant, Duration),
     turn: u32,
     is_busy: bool,
     first_until: Option<Instant>,
@@ -49,7 +52,7 @@ impl Sparse {
         Sparse {
             counts: [0; PLACES],
             since: now,
-            used: Duration::ZERO,
+            looked: (now, Duration::ZERO),
             turn: 0,
             is_busy: false,
             first_until: None,
@@ -69,24 +72,34 @@ impl Sparse {
     pub fn turn(&mut self, now: Instant, used: impl FnOnce() -> Duration) -> Advice {
         let span = now.saturating_duration_since(self.since);
         if span >= WINDOW {
-            self.judge(now, span, used());
+            self.judge(now, span);
+            self.look_at_processor(now, used);
         }
         let is_modest = self.modest_until.is_some_and(|until| now < until);
         let is_first = !is_modest && self.first_until.is_some_and(|until| now < until);
         Advice { is_first, gather: self.is_busy && std::mem::take(&mut self.turn) < ENOUGH }
     }
 
-    fn judge(&mut self, now: Instant, span: Duration, used: Duration) {
+    fn judge(&mut self, now: Instant, span: Duration) {
         let at_rate = |rate: u64| span.as_micros() * u128::from(rate) / 1_000_000;
         let sparse = 1..=at_rate(SPARSE).max(1);
         if self.counts.iter().any(|&count| sparse.contains(&count.into())) {
             self.first_until = Some(now + LASTING);
         }
         self.is_busy = self.counts.iter().map(|&count| u128::from(count)).sum::<u128>() > at_rate(BUSY);
-        if used.saturating_sub(self.used) * 100 > span * GREEDY {
-            self.modest_until = Some(now + MODESTY);
+        (self.since, self.counts) = (now, [0; PLACES]);
+    }
+
+    fn look_at_processor(&mut self, now: Instant, used: impl FnOnce() -> Duration) {
+        let (at, former) = self.looked;
+        let span = now.saturating_duration_since(at);
+        if span >= PROCESSOR_WINDOW {
+            let used = used();
+            if used.saturating_sub(former) * 100 > span * GREEDY {
+                self.modest_until = Some(now + MODESTY);
+            }
+            self.looked = (now, used);
         }
-        (self.since, self.used, self.counts) = (now, used, [0; PLACES]);
     }
 }
 
@@ -109,7 +122,7 @@ mod tests {
 
     fn of(each: &[u32], share: u32) -> Advice {
         let start = Instant::now();
-        carry(&mut Sparse::new(start), start, 200, each, share)
+        carry(&mut Sparse::new(start), start, 1_200, each, share)
     }
 
     #[test]
