@@ -2,20 +2,24 @@
 //!
 //! On busy processors a thread that was woken waits, up to some milliseconds for each, and so does everybody whose packets
 //! it carries. Transfers do not mind: the more a thread finds when it wakes, the less a packet costs. So a thread is let in
-//! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow beside, and leaves a part of its
-//! processor to others; it wakes less often then than packets come. Else those that receive go before programs a little:
+//! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow, has waited for processors of late, and
+//! leaves a part of its own to others; it wakes less often then than packets come. Else those that receive go before programs a little:
 //! what waits for them stands in the socket, where all flows are in one line, and what waits for those that send stands at
 //! the sender, in a queue of the TUN device for each flow.
 //!
 //! Where it is not granted packets wait longer on a busy machine, and all else is the same.
 
-use super::sparse::Sparse;
+use super::sparse::{Sparse, Spent};
 use nix::{
     errno::Errno,
     libc,
     time::{ClockId, clock_gettime},
 };
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
 
 /// Before programs a little, for those who may (CAP_SYS_NICE, or RLIMIT_NICE).
 const NICE: libc::c_int = -5;
@@ -27,6 +31,7 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// How soon the calling thread is let in.
 pub struct Urgency {
     sparse: Sparse,
+    times: Option<File>,
     is_first: bool,
     is_refused: bool,
 }
@@ -34,7 +39,8 @@ pub struct Urgency {
 impl Urgency {
     /// Of a thread that sends.
     pub fn of_sender() -> Urgency {
-        Urgency { sparse: Sparse::new(Instant::now()), is_first: false, is_refused: false }
+        let times = File::open("/proc/thread-self/schedstat").ok();
+        Urgency { sparse: Sparse::new(Instant::now()), times, is_first: false, is_refused: false }
     }
 
     /// Of a thread that receives.
@@ -54,7 +60,7 @@ impl Urgency {
 
     /// To be called when there is nothing more to carry for now: asks for what fits what was carried.
     pub fn turn(&mut self) {
-        let advice = self.sparse.turn(Instant::now(), used);
+        let advice = self.sparse.turn(Instant::now(), || spent(self.times.as_ref()));
         if advice.is_first != self.is_first && !self.is_refused {
             self.go(advice.is_first);
         }
@@ -78,9 +84,21 @@ impl Urgency {
     }
 }
 
-/// Processor time of the calling thread.
-fn used() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+/// Times of the calling thread, of which this is the file.
+fn spent(times: Option<&File>) -> Spent {
+    times.and_then(told).unwrap_or_else(|| {
+        let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+        Spent { used, waited: None }
+    })
+}
+
+/// What the kernel counts for its threads: nanoseconds on a processor, and on a run queue (proc(5), schedstat).
+fn told(times: &File) -> Option<Spent> {
+    let mut text = [0; 64];
+    let len = times.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(text.get(..len)?).ok()?;
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok().map(Duration::from_nanos));
+    Some(Spent { used: numbers.next()??, waited: Some(numbers.next()??) })
 }
 
 #[cfg(test)]
@@ -129,5 +147,17 @@ mod tests {
         let expected = if may { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
         assert_eq!(first, (expected, first.1));
         assert_eq!(then, (libc::SCHED_OTHER, first.1), "as before");
+    }
+
+    #[test]
+    fn the_kernel_tells_how_long_a_thread_ran() {
+        let (before, after) = on_a_thread(|| {
+            let urgency = Urgency::of_sender();
+            let before = spent(urgency.times.as_ref());
+            while spent(None).used < before.used + Duration::from_millis(20) {}
+            (before, spent(urgency.times.as_ref()))
+        });
+        assert!(after.used >= before.used + Duration::from_millis(10), "{before:?} {after:?}");
+        assert!(after.waited >= before.waited);
     }
 }
