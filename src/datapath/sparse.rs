@@ -14,8 +14,9 @@ const WINDOW: Duration = Duration::from_millis(50);
 const SPARSE: u64 = 1_000;
 /// How long a sparse flow counts after its last window: it speaks again, and then it is too late to begin.
 const LASTING: Duration = Duration::from_millis(500);
-/// A thread that waited longer than this for a processor, taken over its turns, counts as waiting,
-const LONG: Duration = Duration::from_micros(50);
+/// A thread that waited longer than this for a processor, taken over its turns, counts as waiting: an idle virtual one takes
+/// 100 µs to wake;
+const LONG: Duration = Duration::from_micros(250);
 /// and so does one that waited for more than this part of the time, however many turns it had,
 const OFTEN: u32 = 32;
 /// and for how long it does: once it goes first it does not wait, and nothing tells whether it would.
