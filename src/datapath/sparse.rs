@@ -100,9 +100,10 @@ impl Sparse {
             self.look_at_waiting(now, span, spent.waited);
             self.look_at_processor(now, spent.used);
         }
+        let carried = std::mem::take(&mut self.turn);
         let is = |until: Option<Instant>| until.is_some_and(|until| now < until);
         let is_first = is(self.first_until) && is(self.waits_until) && !is(self.modest_until);
-        Advice { is_first, gather: self.is_busy && std::mem::take(&mut self.turn) < ENOUGH }
+        Advice { is_first, gather: self.is_busy && carried < ENOUGH }
     }
 
     fn judge(&mut self, now: Instant, span: Duration) {
@@ -186,6 +187,11 @@ mod tests {
         sparse.carried(0, ENOUGH - 1);
         assert!(sparse.turn(start + Duration::from_millis(101), || NO_WAIT).gather);
         assert!(!of(&[30], 10).gather, "little in all");
+        let start = Instant::now();
+        let mut sparse = Sparse::new(start);
+        carry(&mut sparse, start, 49, &[50], 10);
+        sparse.carried(0, 1);
+        assert!(sparse.turn(start + Duration::from_millis(50), || NO_WAIT).gather, "the first turn of much as well");
     }
 
     #[test]

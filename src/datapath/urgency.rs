@@ -3,9 +3,9 @@
 //! On busy processors a thread that was woken waits, up to some milliseconds for each, and so does everybody whose packets
 //! it carries. Transfers do not mind: the more a thread finds when it wakes, the less a packet costs. So a thread is let in
 //! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow, has waited for processors of late, and
-//! leaves a part of its own to others; it wakes less often then than packets come. Else those that receive go before programs a little:
-//! what waits for them stands in the socket, where all flows are in one line, and what waits for those that send stands at
-//! the sender, in a queue of the TUN device for each flow.
+//! leaves a part of its own to others; it wakes less often then than packets come. Else those that receive go before
+//! programs a little: what waits for them stands in the socket, where all flows are in one line, and what waits for those
+//! that send stands at the sender, in a queue of the TUN device for each flow.
 //!
 //! Where it is not granted packets wait longer on a busy machine, and all else is the same.
 
