@@ -10,7 +10,7 @@
 //! The device has several queues, and the kernel deals flows out among them. A thread serves its queues in turn, a quantum
 //! of each, so that nobody waits for what another flow has queued; what overflows is lost in the queue of the flow that
 //! did it. More processors get more threads with queues of their own, and the packets of a flow stay in order. A thread goes
-//! before programs while it carries a sparse flow, of somebody who waits.
+//! before programs while it carries a sparse flow, of somebody who waits, and few processors are idle.
 //!
 //! Packets come from and go to the kernel many in one, and datagrams leave and arrive many by a system call: that is
 //! where the time goes (see `docs/performance.md`). Whatever waits to be joined waits at most until all that has arrived
@@ -19,6 +19,7 @@
 mod batch;
 mod inbound;
 mod outbound;
+mod processors;
 mod refusals;
 mod slow;
 mod sparse;

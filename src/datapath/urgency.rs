@@ -2,18 +2,23 @@
 //!
 //! On busy processors a thread that was woken waits, up to some milliseconds for each, and so does everybody whose packets
 //! it carries. Transfers do not mind: the more a thread finds when it wakes, the less a packet costs. So a thread is let in
-//! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow, has waited for processors of late, and
-//! leaves a part of its own to others; it wakes less often then than packets come. Else those that receive go before
+//! at once (`SCHED_FIFO`, the lowest priority) only while it carries a sparse flow, little of the processors is idle, and
+//! it leaves a part of its own to others; it wakes less often then than packets come. Where processors are idle it would
+//! come later by it: the kernel looks for the best of them for ordinary threads only. Else those that receive go before
 //! programs a little: what waits for them stands in the socket, where all flows are in one line, and what waits for those
 //! that send stands at the sender, in a queue of the TUN device for each flow.
 //!
 //! Where it is not granted packets wait longer on a busy machine, and all else is the same.
 
-use super::sparse::{Sparse, Spent};
+use super::{
+    processors::{Processors, Times},
+    sparse::Sparse,
+};
 use nix::{
     errno::Errno,
     libc,
     time::{ClockId, clock_gettime},
+    unistd::{SysconfVar, sysconf},
 };
 use std::{
     fs::File,
@@ -31,7 +36,8 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// How soon the calling thread is let in.
 pub struct Urgency {
     sparse: Sparse,
-    times: Option<File>,
+    processors: Processors,
+    uptime: Option<File>,
     is_first: bool,
     is_refused: bool,
 }
@@ -39,8 +45,12 @@ pub struct Urgency {
 impl Urgency {
     /// Of a thread that sends.
     pub fn of_sender() -> Urgency {
-        let times = File::open("/proc/thread-self/schedstat").ok();
-        Urgency { sparse: Sparse::new(Instant::now()), times, is_first: false, is_refused: false }
+        let now = Instant::now();
+        let uptime = File::open("/proc/uptime").ok();
+        let count = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+        let count = count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+        let processors = Processors::new(count, now, times(uptime.as_ref()));
+        Urgency { sparse: Sparse::new(now), processors, uptime, is_first: false, is_refused: false }
     }
 
     /// Of a thread that receives.
@@ -60,11 +70,14 @@ impl Urgency {
 
     /// To be called when there is nothing more to carry for now: asks for what fits what was carried.
     pub fn turn(&mut self) {
-        let advice = self.sparse.turn(Instant::now(), || spent(self.times.as_ref()));
-        if advice.is_first != self.is_first && !self.is_refused {
-            self.go(advice.is_first);
+        let now = Instant::now();
+        let load = self.sparse.turn(now);
+        let are_short = self.processors.are_short(now, || times(self.uptime.as_ref()));
+        let goes_first = load.sparse && are_short;
+        if goes_first != self.is_first && !self.is_refused {
+            self.go(goes_first);
         }
-        if self.is_first && advice.gather {
+        if self.is_first && load.thin {
             std::thread::sleep(GATHERING);
         }
     }
@@ -84,21 +97,18 @@ impl Urgency {
     }
 }
 
-/// Times of the calling thread, of which this is the file.
-fn spent(times: Option<&File>) -> Spent {
-    times.and_then(told).unwrap_or_else(|| {
-        let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
-        Spent { used, waited: None }
-    })
+/// Of the calling thread, and of the machine, for which `uptime` is the file.
+fn times(uptime: Option<&File>) -> Times {
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+    Times { used, idle: uptime.and_then(idle) }
 }
 
-/// What the kernel counts for its threads: nanoseconds on a processor, and on a run queue (proc(5), schedstat).
-fn told(times: &File) -> Option<Spent> {
+/// The second number of `/proc/uptime`: seconds that the processors were idle, added up (proc_uptime(5)).
+fn idle(uptime: &File) -> Option<Duration> {
     let mut text = [0; 64];
-    let len = times.read_at(&mut text, 0).ok()?;
+    let len = uptime.read_at(&mut text, 0).ok()?;
     let text = std::str::from_utf8(text.get(..len)?).ok()?;
-    let mut numbers = text.split_whitespace().map(|number| number.parse().ok().map(Duration::from_nanos));
-    Some(Spent { used: numbers.next()??, waited: Some(numbers.next()??) })
+    Duration::try_from_secs_f64(text.split_whitespace().nth(1)?.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -150,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_how_long_a_thread_ran() {
-        let (before, after) = on_a_thread(|| {
-            let urgency = Urgency::of_sender();
-            let before = spent(urgency.times.as_ref());
-            while spent(None).used < before.used + Duration::from_millis(20) {}
-            (before, spent(urgency.times.as_ref()))
+    fn the_kernel_tells_how_long_a_thread_ran_and_how_long_processors_were_idle() {
+        let uptime = File::open("/proc/uptime").unwrap();
+        let (before, after) = on_a_thread(move || {
+            let before = times(Some(&uptime));
+            while times(None).used < before.used + Duration::from_millis(20) {}
+            (before, times(Some(&uptime)))
         });
-        assert!(after.used >= before.used + Duration::from_millis(10), "{before:?} {after:?}");
-        assert!(after.waited >= before.waited);
+        assert!(after.used >= before.used + Duration::from_millis(20), "{before:?} {after:?}");
+        assert!(after.idle.unwrap() >= before.idle.unwrap() && before.idle.unwrap() > Duration::ZERO);
     }
 }
