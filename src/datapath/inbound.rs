@@ -1,9 +1,9 @@
 //! UDP → open → join → TUN.
 
-use super::{Parts, Slow, sparse::PLACES, urgency::Urgency};
+use super::{Parts, Slow, sparse, urgency::Urgency};
 use crate::{
     peer::{Arrival, Inbound, PeerTable},
-    tun::{Coalescer, flow_place},
+    tun::Coalescer,
     udp::Receiver,
     wire::{
         Drop, Ecn,
@@ -53,8 +53,8 @@ impl Taker<'_> {
             for received in self.receiver.received() {
                 for datagram in received.bytes.chunks(received.size) {
                     let from = (number, received.from);
-                    let flow = self.opener.take(self.parts, &table, from, received.ecn, datagram);
-                    flow.inspect(|&flow| self.urgency.carried(flow_place(flow, PLACES), 1));
+                    let place = self.opener.take(self.parts, &table, from, received.ecn, datagram);
+                    place.inspect(|&place| self.urgency.carried(place, 1));
                 }
             }
             self.opener.flush(self.parts);
@@ -77,7 +77,7 @@ impl Opener {
         Opener { opened: vec![0; ROOM], used: 0, coalescer: Coalescer::new(parts.device.offloads()) }
     }
 
-    /// Takes one datagram to where it belongs, or keeps its packet until [`Opener::flush`] and gives the tag of its flow.
+    /// Takes one datagram to where it belongs, or keeps its packet until [`Opener::flush`] and says where that counts.
     pub(super) fn take(
         &mut self,
         parts: &Parts,
@@ -85,16 +85,16 @@ impl Opener {
         (socket, from): (u16, SocketAddr),
         ecn: Ecn,
         datagram: &[u8],
-    ) -> Option<u64> {
+    ) -> Option<usize> {
         if self.opened.len() - self.used < datagram.len() {
             self.flush(parts);
         }
         let room = self.opened.get_mut(self.used..).unwrap_or_default();
         match table.inbound(socket, from, datagram, room) {
             Inbound::Packet { arrival, range } => {
-                let flow = self.keep(parts, table, arrival, ecn, range);
+                let place = self.keep(parts, table, arrival, ecn, range);
                 heard(parts, arrival);
-                return flow;
+                return place;
             }
             Inbound::Control { arrival, range } => {
                 let packet = room.get(range).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Opener {
         arrival: Arrival,
         outer: Ecn,
         range: Range<usize>,
-    ) -> Option<u64> {
+    ) -> Option<usize> {
         let range = self.used + range.start..self.used + range.end;
         let packet = self.opened.get_mut(range.clone()).unwrap_or_default();
         let inner = Ecn::from_bits(traffic_class(packet));
@@ -132,7 +132,8 @@ impl Opener {
         }
         table.clamp_inbound(arrival.slot, packet);
         self.used = range.end;
-        Some(self.coalescer.push(&self.opened, range))
+        let tag = self.coalescer.push(&self.opened, range.clone());
+        Some(sparse::place(self.opened.get(range).unwrap_or_default(), tag))
     }
 
     /// Writes all packets that wait.

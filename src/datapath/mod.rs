@@ -38,7 +38,7 @@ use std::{
 use tokio::sync::mpsc;
 
 /// How many queues the TUN device should have: a flow that fills one delays those that share it, and no others.
-pub const QUEUES: usize = 8;
+pub const QUEUES: usize = 64;
 
 /// What the threads work with; all of it is shared with the slow path.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
 //! TUN → split → seal → UDP.
 
-use super::{Parts, Slow, batch::Batch, refusals::Refusals, urgency::Urgency};
+use super::{Parts, Slow, batch::Batch, refusals::Refusals, sparse, urgency::Urgency};
 use crate::{
     peer::{NoWay, PeerTable, Way},
     threads::Wake,
-    tun::{HEADROOM, Offload, Queue, split},
+    tun::{HEADROOM, Offload, Queue, flow_tag, split},
     wire::{Ecn, packet::traffic_class},
 };
 use std::{
@@ -27,16 +27,16 @@ pub fn run(parts: &Parts, stop: &PipeReader, queues: &[&Queue]) -> io::Result<()
         wake.add(*queue, number)?;
     }
     let mut buffer = vec![0; BUFFER];
-    let mut sender = Sender { parts, batch: Batch::new(), refusals: Refusals::new(Instant::now()) };
-    let mut urgency = Urgency::of_sender();
+    let refusals = Refusals::new(Instant::now());
+    let mut sender = Sender { parts, batch: Batch::new(), refusals, urgency: Urgency::of_sender() };
     while let Some(ready) = wake.wait()? {
         let table = parts.table.load();
         for number in ready.map(|number| number as usize) {
             let Some(queue) = queues.get(number) else { continue };
-            urgency.carried(number, sender.drain(&table, queue, &mut buffer)?);
+            sender.drain(&table, queue, &mut buffer)?;
         }
         sender.batch.send(parts, &mut sender.refusals);
-        urgency.turn();
+        sender.urgency.turn();
     }
     Ok(())
 }
@@ -45,12 +45,13 @@ struct Sender<'a> {
     parts: &'a Parts,
     batch: Batch,
     refusals: Refusals,
+    urgency: Urgency,
 }
 
 impl Sender<'_> {
-    /// Takes what is in a queue, for one turn, and counts the packets that were sealed.
-    fn drain(&mut self, table: &PeerTable, queue: &Queue, buffer: &mut [u8]) -> io::Result<u32> {
-        let (mut taken, mut sealed) = (0, 0);
+    /// Takes what is in a queue, for one turn.
+    fn drain(&mut self, table: &PeerTable, queue: &Queue, buffer: &mut [u8]) -> io::Result<()> {
+        let mut taken = 0;
         for _ in 0..READS {
             let (offload, packet) = match queue.read(buffer) {
                 Ok(read) => read,
@@ -58,12 +59,15 @@ impl Sender<'_> {
                 Err(error) => return Err(error),
             };
             taken += packet.len();
-            sealed += self.take(table, &offload, buffer.get_mut(packet).unwrap_or_default());
+            let packet = buffer.get_mut(packet).unwrap_or_default();
+            let place = sparse::place(packet, flow_tag(packet));
+            let sealed = self.take(table, &offload, packet);
+            self.urgency.carried(place, sealed);
             if taken >= QUANTUM {
                 break;
             }
         }
-        Ok(sealed)
+        Ok(())
     }
 
     /// Seals all segments of a packet, and counts them; they differ in nothing that decides about their way.

@@ -1,16 +1,19 @@
 //! Whether a thread carries sparse flows, a few packets of somebody who waits for them, and whether it carries much.
 //!
+//! Nobody waits for acknowledgements alone: those of a transfer may be few where there are many transfers.
 //! What FQ-CoDel tells apart for its queues (RFC 8290, section 1.3), found by counting: flows are dealt out among some
 //! places, and a place that saw something in a while, but little, holds a sparse flow.
 
+use crate::tun::{flow_place, is_acknowledgement};
 use std::time::{Duration, Instant};
 
 /// The most flows that are told apart.
-pub const PLACES: usize = 64;
+const PLACES: usize = 64;
+/// The place of packets for which nobody waits, behind those.
+const NOBODY: usize = PLACES;
 /// How long is counted.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Packets a second up to which a flow is sparse: keystrokes, calls and pings, but no transfer and not its
-/// acknowledgements.
+/// Packets a second up to which a flow is sparse: keystrokes, calls and pings, but no transfer.
 const SPARSE: u64 = 1_000;
 /// How long a sparse flow counts after its last window: it speaks again, and then it is too late to begin.
 const LASTING: Duration = Duration::from_millis(500);
@@ -28,9 +31,14 @@ pub struct Load {
     pub thin: bool,
 }
 
+/// Where a packet counts that is of the flow of this tag.
+pub fn place(packet: &[u8], tag: u64) -> usize {
+    if is_acknowledgement(packet) { NOBODY } else { flow_place(tag, PLACES) }
+}
+
 /// Packets of late, by flow.
 pub struct Sparse {
-    counts: [u32; PLACES],
+    counts: [u32; PLACES + 1],
     since: Instant,
     turn: u32,
     is_busy: bool,
@@ -40,12 +48,12 @@ pub struct Sparse {
 impl Sparse {
     /// None yet.
     pub fn new(now: Instant) -> Sparse {
-        Sparse { counts: [0; PLACES], since: now, turn: 0, is_busy: false, until: None }
+        Sparse { counts: [0; PLACES + 1], since: now, turn: 0, is_busy: false, until: None }
     }
 
-    /// So many packets of the flows of this place went through.
+    /// So many packets went through that count here, which [`place`] gives.
     pub fn carried(&mut self, place: usize, packets: u32) {
-        if let Some(count) = self.counts.get_mut(place % PLACES) {
+        if let Some(count) = self.counts.get_mut(place) {
             *count = count.saturating_add(packets);
         }
         self.turn = self.turn.saturating_add(packets);
@@ -64,11 +72,11 @@ impl Sparse {
     fn judge(&mut self, now: Instant, span: Duration) {
         let at_rate = |rate: u64| span.as_micros() * u128::from(rate) / 1_000_000;
         let sparse = 1..=at_rate(SPARSE).max(1);
-        if self.counts.iter().any(|&count| sparse.contains(&count.into())) {
+        if self.counts.iter().take(PLACES).any(|&count| sparse.contains(&count.into())) {
             self.until = Some(now + LASTING);
         }
         self.is_busy = self.counts.iter().map(|&count| u128::from(count)).sum::<u128>() > at_rate(BUSY);
-        (self.since, self.counts) = (now, [0; PLACES]);
+        (self.since, self.counts) = (now, [0; PLACES + 1]);
     }
 }
 
@@ -100,10 +108,15 @@ mod tests {
     #[test]
     fn a_transfer_alone_is_not_sparse_and_somebody_beside_it_is() {
         assert_eq!(of(&[100]), load(false, false));
-        assert_eq!(of(&[0, 5]), load(false, false), "acknowledgements");
+        assert_eq!(of(&[0, 5]), load(false, false), "a slow one");
         assert_eq!(of(&[100, 1]), load(true, false));
         assert_eq!(of(&[1]), load(true, false), "alone");
         assert_eq!(of(&[0, 0]), load(false, false), "nobody");
+        let mut acknowledged = [0; PLACES + 1];
+        acknowledged[NOBODY] = 1;
+        assert_eq!(of(&acknowledged), load(false, false));
+        acknowledged[0] = 1;
+        assert_eq!(of(&acknowledged), load(true, false));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Urgency {
         Urgency::of_sender()
     }
 
-    /// So many packets of the flows of this place went through.
+    /// So many packets went through that count here, which [`super::sparse::place`] gives.
     pub fn carried(&mut self, place: usize, packets: u32) {
         self.sparse.carried(place, packets);
     }

@@ -9,7 +9,7 @@
 
 use super::Offloads;
 use super::checksum::{fold, pseudo, sum};
-use super::flow::{PORTS, tag};
+use super::flow::{DATA_OFFSET, FLAGS, PORTS, tag};
 use super::offload::{Offload, Transport};
 use crate::wire::packet::{HEADER_LEN, NEXT_HEADER, PAYLOAD_LEN};
 use crate::wire::put;
@@ -26,8 +26,6 @@ const SEARCHED: usize = 16;
 
 /// Where things are in an IPv6 packet without extension headers.
 const SEQUENCE: usize = HEADER_LEN + tcp::SEQUENCE;
-const DATA_OFFSET: usize = HEADER_LEN + tcp::DATA_OFFSET;
-const FLAGS: usize = HEADER_LEN + tcp::FLAGS;
 const TCP_CHECKSUM: usize = HEADER_LEN + tcp::CHECKSUM;
 const UDP_LEN: usize = HEADER_LEN + udp::LEN;
 const UDP_CHECKSUM: usize = HEADER_LEN + udp::CHECKSUM;

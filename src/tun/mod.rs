@@ -28,7 +28,7 @@ mod testing;
 pub use coalesce::{Coalescer, MAX_PACKETS};
 pub use device::{Device, HEADROOM, MIN_MTU, Offloads, open};
 pub use error::TunError;
-pub use flow::place as flow_place;
+pub use flow::{is_acknowledgement, place as flow_place, tag as flow_tag};
 pub use offload::{Offload, Transport};
 pub use queue::Queue;
 pub use split::{Segments, split};
