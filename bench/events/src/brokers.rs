@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::Result;
 use pilot_bench_lab::{Host, Server};
 
+use crate::rivals::Name;
+
 /// Servers on one address of one host.
 pub struct Brokers<'a> {
     host: &'a Host,
@@ -52,6 +54,16 @@ impl<'a> Brokers<'a> {
         let mut command = self.host.command(std::env::current_exe()?);
         command.args(["serve", "--address", &self.address.to_string(), "--client", &client.to_string()]);
         self.start(command, 1002)
+    }
+
+    /// Sends back what comes; gives its process ID.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn echo(&mut self) -> Result<i32> {
+        let mut command = self.host.command(std::env::current_exe()?);
+        command.args(["echo", "--address", &self.address.to_string()]);
+        self.start(command, Name::Echo.port())
     }
 
     fn start(&mut self, command: Command, port: u16) -> Result<i32> {

@@ -84,7 +84,7 @@ pub fn run(plan: &Plan, title: &str, host: &Host, brokers: &BTreeMap<Name, Broke
     let mut results = Results::new(title, plan);
     for round in 1..=plan.rounds {
         for case in plan.cases() {
-            for rival in &plan.rivals {
+            for rival in plan.rivals.iter().filter(|rival| rival.takes(case.subscribers)) {
                 let broker = brokers.get(rival).context("a rival without a server")?;
                 let outcome = measure(plan, host, *rival, broker, case)
                     .with_context(|| format!("{title}: {} {case}", rival.text()))?;

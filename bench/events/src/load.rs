@@ -91,6 +91,7 @@ pub fn run(load: &Load) -> Result<()> {
         Name::NatsAsync => measure::<rivals::nats_async::NatsAsync>(load),
         Name::RedisRaw => measure::<rivals::redis_raw::RedisRaw>(load),
         Name::RedisCrate => measure::<rivals::redis_crate::RedisCrate>(load),
+        Name::Echo => measure::<rivals::echo::Echoed>(load),
     }?;
     println!("{}", serde_json::to_string(&outcome)?);
     // Connections and threads end with the process.

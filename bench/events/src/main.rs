@@ -1,6 +1,6 @@
 //! Pilot's events and inbox beside nats-server and redis.
 //!
-//! `veth` compares across a plain cable; `load` and `serve` are the processes that it starts.
+//! `veth` compares across a plain cable; `load`, `serve` and `echo` are the processes that it starts.
 
 mod brokers;
 mod compare;
@@ -45,6 +45,9 @@ enum Mode {
     /// Pilot's event service by itself.
     #[command(hide = true)]
     Serve(serve::Serve),
+    /// What the rival without a broker connects to.
+    #[command(hide = true)]
+    Echo(rivals::echo::Echo),
     /// One measurement; prints it as a line of JSON.
     #[command(hide = true)]
     Load(load::Load),
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
         Mode::Inbox(plan) => inbox::run(plan),
         Mode::Tunnel { programs, plan } => tunnel::run(plan, &std::path::absolute(programs)?),
         Mode::Serve(serve) => serve::run(&serve),
+        Mode::Echo(echo) => rivals::echo::run(&echo),
         Mode::Load(load) => load::run(&load),
     }
 }

@@ -12,8 +12,8 @@ use crate::compare::{self, Broker, Plan};
 use crate::lab::Lab;
 use crate::rivals::Name;
 
-const RIVALS: [Name; 6] =
-    [Name::Pilot, Name::PilotNodes, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate];
+const RIVALS: [Name; 7] =
+    [Name::Pilot, Name::PilotNodes, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate, Name::Echo];
 /// Where the rendezvous server is.
 const RENDEZVOUS: [u8; 4] = [203, 0, 113, 1];
 
@@ -48,6 +48,9 @@ fn broker(rival: Name, brokers: &mut Brokers<'_>, a: &Node, b: &Node) -> Result<
         Name::PilotNodes => Broker { subscribe_at: peer_socket, publish_at: socket, publish_from: None, pids: nodes },
         Name::NatsRaw | Name::NatsAsync => remote(at, a, with(brokers.nats()?)),
         Name::RedisRaw | Name::RedisCrate => remote(at, a, with(brokers.redis()?)),
+        Name::Echo => {
+            Broker { subscribe_at: at.clone(), publish_at: at, publish_from: None, pids: with(brokers.echo()?) }
+        }
     })
 }
 

@@ -10,7 +10,7 @@ use crate::compare::{self, Broker, Plan};
 use crate::lab::Lab;
 use crate::rivals::Name;
 
-const RIVALS: [Name; 5] = [Name::Pilot, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate];
+const RIVALS: [Name; 6] = [Name::Pilot, Name::NatsRaw, Name::NatsAsync, Name::RedisRaw, Name::RedisCrate, Name::Echo];
 
 /// Compares.
 ///
@@ -35,6 +35,7 @@ pub fn compare(plan: Plan, title: &str) -> Result<()> {
             Name::Pilot | Name::PilotNodes => brokers.pilot(lab.clients_at)?,
             Name::NatsRaw | Name::NatsAsync => brokers.nats()?,
             Name::RedisRaw | Name::RedisCrate => brokers.redis()?,
+            Name::Echo => brokers.echo()?,
         };
         let at = SocketAddr::new(here, rival.port()).to_string();
         known.insert(*rival, Broker { subscribe_at: at.clone(), publish_at: at, publish_from: None, pids: vec![pid] });

@@ -1,5 +1,6 @@
 //! The rivals: for each a client that publishes and a client that subscribes.
 
+pub mod echo;
 pub mod nats_async;
 pub mod nats_raw;
 pub mod pilot;
@@ -37,6 +38,10 @@ pub enum Name {
     RedisRaw,
     /// redis-server, by the client that programs use.
     RedisCrate,
+    /// No broker: TCP there and back.
+    #[value(name = "tcp-echo")]
+    #[serde(rename = "tcp-echo")]
+    Echo,
 }
 
 impl Name {
@@ -49,7 +54,13 @@ impl Name {
             Name::NatsAsync => "nats-async",
             Name::RedisRaw => "redis-raw",
             Name::RedisCrate => "redis-crate",
+            Name::Echo => "tcp-echo",
         }
+    }
+
+    /// Whether it serves so many subscribers.
+    pub fn takes(self, subscribers: usize) -> bool {
+        self != Name::Echo || subscribers == 1
     }
 
     /// The port that its server listens on.
@@ -58,6 +69,7 @@ impl Name {
             Name::Pilot | Name::PilotNodes => 1002,
             Name::NatsRaw | Name::NatsAsync => 4222,
             Name::RedisRaw | Name::RedisCrate => 6379,
+            Name::Echo => 7,
         }
     }
 }
