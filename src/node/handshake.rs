@@ -17,6 +17,7 @@ impl Node {
     pub(super) fn initiation(&mut self, now: Now, via: Path, bytes: &[u8]) -> Result<(), Drop> {
         if self.timers.take_second(now.monotonic) {
             self.limiter.reset();
+            self.expected = None;
         }
         let from = via.first_hop().ip();
         if let Admission::Cookie(len) = self.limiter.admit(from, bytes, &mut self.buffer)? {
@@ -107,13 +108,12 @@ impl Node {
         }
     }
 
-    /// Whether a peer may be behind this path: only then a cookie is worth sending.
-    fn is_expected(&self, via: Path) -> bool {
-        let is_way = |ways: &Ways| match ways {
-            Ways::Agent(agent) => agent.knows(via),
-            Ways::Fixed(path) => *path == Some(via),
-        };
-        self.remotes.iter().any(|(_, remote)| is_way(&remote.ways))
+    /// Whether a peer may be behind this path: only then a cookie is worth sending. All peers are looked at once a second
+    /// of load, however many initiations come.
+    fn is_expected(&mut self, via: Path) -> bool {
+        let ways = self.remotes.iter().map(|(_, remote)| &remote.ways);
+        let expected = self.expected.get_or_insert_with(|| ways.flat_map(Ways::all).collect());
+        expected.contains(&via)
     }
 
     /// The relayed path to a peer that is not connected, beside a direct one.

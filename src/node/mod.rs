@@ -68,7 +68,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,7 +95,7 @@ use crate::peer::{Clock, Limiter, PeerTable, Slot};
 use crate::rendezvous::LinkEvent;
 use crate::rendezvous::client::Clients;
 use crate::wire::introduction::Nonce;
-use crate::wire::{Drop, Drops, Hop, Now};
+use crate::wire::{Drop, Drops, Hop, Now, Path};
 
 pub use command::{
     Answer, Asked, Candidacy, Command, CommandId, Info, Netcheck, PathView, PeerView, Pong, RendezvousView, Status, Why,
@@ -122,6 +122,8 @@ pub struct Node {
     remotes: Remotes,
     clients: Clients,
     limiter: Limiter,
+    /// Where peers may be, as it was found in this second; none while there is no load.
+    expected: Option<BTreeSet<Path>>,
     drops: Arc<Drops>,
     /// What the datapath works with; older than the peers' state where that is `stale`.
     table: Arc<PeerTable>,
@@ -170,6 +172,7 @@ impl Node {
             rendezvous: settings.rendezvous,
             clients: Clients::new(settings.network, hostname.as_ref(), &servers, client_seed, now),
             limiter: Limiter::new(me.certificate.key, handshake::ADMITTED),
+            expected: None,
             table: Arc::new(publish::empty(&me)),
             me,
             rng,

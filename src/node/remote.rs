@@ -63,6 +63,16 @@ pub(super) enum Ways {
     Fixed(Option<Path>),
 }
 
+impl Ways {
+    /// All paths by which the peer may be reached.
+    pub fn all(&self) -> Vec<Path> {
+        match self {
+            Ways::Agent(agent) => agent.known().collect(),
+            Ways::Fixed(path) => path.iter().copied().collect(),
+        }
+    }
+}
+
 /// The tunnel's counters at the last sample, and when that was.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {

@@ -168,9 +168,9 @@ impl Agent {
         self.remote(self.chosen()?)?.rtt
     }
 
-    /// Whether the peer may be reached by this path.
-    pub fn knows(&self, path: Path) -> bool {
-        self.paths.get(path).is_some() || self.chosen() == Some(path)
+    /// All paths by which the peer may be reached.
+    pub fn known(&self) -> impl Iterator<Item = Path> {
+        self.paths.all().chain(self.chosen())
     }
 
     /// What was tried and what came of it: told candidates by rank, then paths seen.

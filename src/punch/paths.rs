@@ -57,6 +57,10 @@ impl Paths {
         self.remotes.get_mut(path)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = Path> {
+        self.remotes.iter().map(|(path, _)| path)
+    }
+
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
         self.remotes.iter_mut().map(|(_, remote)| remote)
     }

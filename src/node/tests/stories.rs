@@ -195,6 +195,26 @@ fn a_recorded_initiation_is_met_with_silence_even_after_a_restart() {
 }
 
 #[test]
+fn under_load_cookies_go_to_where_a_peer_may_be_and_nowhere_else() {
+    let mut world = friends();
+    world.run(SECOND * 3);
+    let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
+    let initiations = world.arrived.iter().filter(|(_, _, payload)| is_initiation(payload));
+    let (peer, number, initiation) = initiations.last().cloned().unwrap();
+    let stranger = super::world::STRANGER.parse().unwrap();
+    world.arrived.clear();
+    for _ in 0..200 {
+        world.inject(stranger, number, &initiation);
+        world.inject(peer, number, &initiation);
+    }
+    world.run(SECOND);
+    assert!(world.dropped(number, Drop::UnderLoad) >= 200);
+    assert_eq!(world.stranger_heard, 0);
+    let cookies = world.arrived.iter().filter(|(_, _, payload)| matches!(payload[..], [3, 0, 0, 0, ..]));
+    assert!(cookies.count() > 50);
+}
+
+#[test]
 fn an_introduction_needs_a_certificate_that_is_its_own_and_not_older() {
     let mut world = friends();
     world.run(SECOND * 3);
