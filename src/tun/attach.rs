@@ -20,16 +20,20 @@ pub fn is_name(name: &str) -> bool {
     !dots && name.len() <= MAX_NAME && name.bytes().all(plain)
 }
 
-/// Makes interface `name` with so many queues, or takes over one that was left over, which has a single one.
+/// Makes interface `name` with up to so many queues, or takes over one that was left over, which has a single one.
 pub fn attach(name: &str, queues: usize) -> Result<Vec<SyncDevice>, TunError> {
     let refused = |error| refused(name, error);
     if queues > 1
         && let Some(_reserved) = reserve(driver(name)?, name).map_err(refused)?
     {
         let first = build(name, true).map_err(refused)?;
-        let others: io::Result<Vec<_>> = (1..queues).map(|_| first.try_clone()).collect();
         let mut all = vec![first];
-        all.extend(others.map_err(refused)?);
+        // A few do as well, where the kernel or the limit of open files has no room for all.
+        while all.len() < queues
+            && let Some(Ok(another)) = all.first().map(SyncDevice::try_clone)
+        {
+            all.push(another);
+        }
         return Ok(all);
     }
     driver(name)?;
