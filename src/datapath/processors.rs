@@ -8,8 +8,10 @@ const WINDOW: Duration = Duration::from_millis(50);
 const FREE: u32 = 25;
 /// How long less than that counts, so that single moments of rest change nothing.
 const LASTING: Duration = Duration::from_secs(1);
-/// The share of a processor, in percent, above which a thread takes too much of it,
+/// The share of a processor, in percent, above which a thread takes too much of it, where there are others,
 const GREEDY: u32 = 90;
+/// and where it is the only one,
+const GREEDY_ALONE: u32 = 50;
 /// taken over so long: single moments of a transfer reach it,
 const GREEDY_WINDOW: Duration = Duration::from_millis(500);
 /// and for how long it does.
@@ -64,7 +66,8 @@ impl Processors {
         let (at, former) = self.used;
         let span = now.saturating_duration_since(at);
         if span >= GREEDY_WINDOW {
-            if used.saturating_sub(former) * 100 > span * GREEDY {
+            let most = if self.count > 1 { GREEDY } else { GREEDY_ALONE };
+            if used.saturating_sub(former) * 100 > span * most {
                 self.modest_until = Some(now + MODESTY);
             }
             self.used = (now, used);
@@ -76,15 +79,19 @@ impl Processors {
 mod tests {
     use super::*;
 
-    /// Whether two processors were short after a while in which they were idle, both together, and a thread ran, for so many
-    /// percent of it.
-    fn are_short(idle: Option<u32>, used: u32) -> bool {
+    /// Whether so many processors were short after a while in which they were idle, all together, and a thread ran, for so
+    /// many percent of it.
+    fn of(count: u32, idle: Option<u32>, used: u32) -> bool {
         let start = Instant::now();
-        let of = |percent: u32, milli| Duration::from_millis(milli) * percent / 100;
-        let times = |milli| Times { used: of(used, milli), idle: idle.map(|idle| of(idle, milli)) };
-        let mut processors = Processors::new(2, start, times(0));
+        let part = |percent: u32, milli| Duration::from_millis(milli) * percent / 100;
+        let times = |milli| Times { used: part(used, milli), idle: idle.map(|idle| part(idle, milli)) };
+        let mut processors = Processors::new(count, start, times(0));
         let turn = |milli| processors.are_short(start + Duration::from_millis(milli), || times(milli));
         (1..=1_200).map(turn).last().unwrap()
+    }
+
+    fn are_short(idle: Option<u32>, used: u32) -> bool {
+        of(2, idle, used)
     }
 
     #[test]
@@ -100,6 +107,7 @@ mod tests {
     fn a_thread_that_takes_a_processor_goes_behind() {
         assert!(are_short(Some(0), 89));
         assert!(!are_short(Some(0), 91));
+        assert!(of(1, Some(0), 49) && !of(1, Some(0), 51), "its programs need the only one");
     }
 
     #[test]

@@ -199,8 +199,8 @@ fn under_load_cookies_go_to_where_a_peer_may_be_and_nowhere_else() {
     let mut world = friends();
     world.run(SECOND * 3);
     let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
-    let initiations = world.arrived.iter().filter(|(_, _, payload)| is_initiation(payload));
-    let (peer, number, initiation) = initiations.last().cloned().unwrap();
+    let mut initiations = world.arrived.iter().filter(|(_, _, payload)| is_initiation(payload));
+    let (peer, number, initiation) = initiations.next_back().cloned().unwrap();
     let stranger = super::world::STRANGER.parse().unwrap();
     world.arrived.clear();
     for _ in 0..200 {
