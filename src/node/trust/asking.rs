@@ -31,15 +31,19 @@ pub enum Verdict {
 }
 
 impl TrustBook {
-    /// Decides about a request to us. Our own open request for the same node is our consent.
+    /// Decides about a request to us. Our own open request for the same node is our consent, once: or the other could
+    /// come back by it when trust is over.
     pub fn asked(&mut self, now: Now, asked: Asked<'_>) -> Result<Verdict, Refusal> {
         if self.peers.contains_key(&asked.key) {
             self.set_hostname(&asked.key, asked.statement.hostname().cloned());
             return Ok(Verdict::Known);
         }
-        if self.requests().any(|ours| self.is_mutual(ours, &asked)) {
+        let consent: Vec<Nonce> =
+            self.requests().filter(|ours| self.is_mutual(ours, &asked)).map(|ours| ours.nonce).collect();
+        if !consent.is_empty() {
             let hostname = asked.statement.hostname().cloned();
             self.trust(now, asked.key, asked.id, hostname, Via::Handshake)?;
+            self.remove_requests(&consent);
             return Ok(Verdict::Approved);
         }
         if !self.pending.contains_key(&asked.key) && self.pending.len() >= MAX_PENDING {
@@ -104,7 +108,7 @@ impl TrustBook {
             return Err(Drop::Untrusted);
         }
         let nonce = request.nonce;
-        self.remove_request(nonce);
+        self.remove_requests(&[nonce]);
         if !answer.approved {
             return Ok(false);
         }
@@ -149,22 +153,20 @@ impl TrustBook {
         };
         let settled = self.requests().filter(|ours| is_for(&ours.target));
         let settled: Vec<Nonce> = settled.map(|ours| ours.nonce).collect();
-        for nonce in settled {
-            self.remove_request(nonce);
-        }
+        self.remove_requests(&settled);
     }
 
     pub(super) fn expire_requests(&mut self, now: Now) {
         let is_over = |ours: &&RequestRecord| now.unix_millis.saturating_sub(ours.at_unix_ms) > REQUEST_LIFETIME_MS;
         let over: Vec<Nonce> = self.requests().filter(is_over).map(|r| r.nonce).collect();
-        for nonce in over {
-            self.remove_request(nonce);
-        }
+        self.remove_requests(&over);
     }
 
-    fn remove_request(&mut self, nonce: Nonce) {
-        if self.requests.remove(&nonce).is_some() {
-            self.changes.push_back(Change::RemoveRequest(nonce));
+    fn remove_requests(&mut self, nonces: &[Nonce]) {
+        for nonce in nonces {
+            if self.requests.remove(nonce).is_some() {
+                self.changes.push_back(Change::RemoveRequest(*nonce));
+            }
         }
     }
 }

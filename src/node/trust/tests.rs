@@ -126,6 +126,17 @@ fn asking_again_keeps_the_nonce() {
 }
 
 #[test]
+fn consent_by_name_is_given_once() {
+    let mut book = book(Mutual::Name);
+    book.request(now(), name("worker"), [1; 16], String::new()).unwrap();
+    assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Approved));
+    book.untrust(&Target::Key(key(1))).unwrap();
+    assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Pending));
+    let late = book.answered(now(), key(1), id(1), &answer([1; 16]));
+    assert_eq!(late, Err(Drop::Unexpected));
+}
+
+#[test]
 fn a_full_book_refuses_the_newest() {
     let mut book = book(Mutual::Name);
     for seed in 1..=MAX_PENDING as u64 {
