@@ -67,6 +67,9 @@ pub enum Command {
         node: String,
         /// What the other side is shown
         reason: Vec<String>,
+        /// What it may open here, and for how long, once it approves
+        #[command(flatten)]
+        terms: TermsArguments,
     },
     /// Requests for trust that wait for a decision
     Pending,
@@ -116,6 +119,9 @@ pub enum Command {
         /// How long it is good for
         #[arg(long, default_value = "1h", value_name = "TIME", value_parser = super::format::parse_duration)]
         expires: Duration,
+        /// What whoever redeems it may open here, and for how long
+        #[command(flatten)]
+        terms: TermsArguments,
     },
     /// Redeem a join token of the same rendezvous
     Join {
@@ -187,12 +193,19 @@ pub enum Command {
 /// On what terms a node is trusted.
 #[derive(Debug, Args)]
 pub struct TermsArguments {
-    /// What it may open here [default: all]: with commas echo, stream, inbox, events, tasks, ping, tcp:22, udp:6000-6010
+    /// What the node may open here [default: all]: with commas echo, stream, inbox, events, tasks, ping, tcp:22, udp:6000-6010
     #[arg(long, value_name = "LIST")]
     pub allow: Option<String>,
-    /// How long it is trusted [default: for good]
+    /// How long the node is trusted [default: for good]
     #[arg(long = "for", value_name = "TIME", value_parser = super::format::parse_duration)]
     pub lifetime: Option<Duration>,
+}
+
+impl TermsArguments {
+    /// The lifetime in seconds.
+    pub fn for_secs(&self) -> Option<u64> {
+        self.lifetime.map(|lifetime| lifetime.as_secs())
+    }
 }
 
 /// What to do with the daemon.
@@ -259,6 +272,8 @@ mod tests {
             assert!(parsed.is_ok(), "{verb}: {}", parsed.unwrap_err());
         }
         assert!(Arguments::try_parse_from(["pilotctl", "handshake", key, "why", "not"]).is_ok());
+        let limited = ["pilotctl", "handshake", "alpha", "why", "not", "--allow", "inbox", "--for", "2h"];
+        assert!(Arguments::try_parse_from(limited).is_ok());
         let ping = Arguments::try_parse_from(["pilotctl", "ping", "alpha", "--count", "3", "--json"]);
         assert!(ping.is_ok_and(|ping| ping.json));
         assert!(Arguments::try_parse_from(["pilotctl", "ping", "--count", "3", "--json", "alpha"]).is_ok());

@@ -7,9 +7,10 @@ use super::arguments::TermsArguments;
 use crate::control::views::{Done, Handshake};
 use crate::control::{Error, Request};
 
-pub async fn run(session: &Session, target: String, reason: String) -> Result<ExitCode, Error> {
+pub async fn run(session: &Session, target: String, reason: String, terms: TermsArguments) -> Result<ExitCode, Error> {
+    let for_secs = terms.for_secs();
     session
-        .show(&Request::Handshake { target, reason }, |_, asked: Handshake| {
+        .show(&Request::Handshake { target, reason, allow: terms.allow, for_secs }, |_, asked: Handshake| {
             match (&asked.node_id, asked.state.as_str()) {
                 (Some(id), "approved") => {
                     format!("{} had asked as well: you and {id} trust each other now", asked.target)
@@ -23,7 +24,7 @@ pub async fn run(session: &Session, target: String, reason: String) -> Result<Ex
 }
 
 pub async fn approve(session: &Session, target: String, terms: TermsArguments) -> Result<ExitCode, Error> {
-    let for_secs = terms.lifetime.map(|lifetime| lifetime.as_secs());
+    let for_secs = terms.for_secs();
     let request = Request::Approve { target, allow: terms.allow, for_secs };
     session.show(&request, |_, done: Done| done.done).await
 }

@@ -9,7 +9,7 @@ use crate::control::views::{Done, Trusted};
 use crate::control::{Error, Request};
 
 pub async fn add(session: &Session, key: String, terms: TermsArguments) -> Result<ExitCode, Error> {
-    let for_secs = terms.lifetime.map(|lifetime| lifetime.as_secs());
+    let for_secs = terms.for_secs();
     let request = Request::Trust { key, allow: terms.allow, for_secs };
     session.show(&request, |_, done: Done| done.done).await
 }

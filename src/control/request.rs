@@ -55,6 +55,12 @@ pub enum Request {
         /// What the other side is shown.
         #[serde(default)]
         reason: String,
+        /// What the node may open here, once it approves: `inbox,tcp:22`; none is everything, or as it was.
+        #[serde(default)]
+        allow: Option<String>,
+        /// For how long from then it is trusted, seconds; none is for good, or as it was.
+        #[serde(default)]
+        for_secs: Option<u64>,
     },
     /// Approves a pending request.
     Approve {
@@ -103,6 +109,12 @@ pub enum Request {
         /// How long it is good for, seconds.
         #[serde(default = "one_hour")]
         expires_secs: u64,
+        /// What each of them may open here, `inbox,tcp:22`; none is everything.
+        #[serde(default)]
+        allow: Option<String>,
+        /// For how long from its redemption each is trusted, seconds; none is for good.
+        #[serde(default)]
+        for_secs: Option<u64>,
     },
     /// Redeems a join token of the same rendezvous.
     Join {
@@ -207,7 +219,12 @@ mod tests {
         for request in [
             Request::Info,
             Request::SetHostname { hostname: None },
-            Request::Handshake { target: "alpha".into(), reason: "why not".into() },
+            Request::Handshake {
+                target: "alpha".into(),
+                reason: "why not".into(),
+                allow: Some("none".into()),
+                for_secs: None,
+            },
             Request::Wait { condition: "direct:alpha".into(), timeout_ms: 7 },
             Request::Trust { key: "k".into(), allow: Some("inbox,tcp:22".into()), for_secs: Some(60) },
         ] {
@@ -219,7 +236,7 @@ mod tests {
     #[test]
     fn fields_have_defaults_where_the_command_line_has_them() {
         let invite = parts("invite", false, serde_json::json!({})).unwrap();
-        assert_eq!(invite, Request::Invite { uses: 1, expires_secs: 3_600 });
+        assert_eq!(invite, Request::Invite { uses: 1, expires_secs: 3_600, allow: None, for_secs: None });
         let approve = parts("approve", false, serde_json::json!({"target": "alpha"})).unwrap();
         assert_eq!(approve, Request::Approve { target: "alpha".into(), allow: None, for_secs: None });
     }

@@ -198,7 +198,7 @@ mod tests {
         for request in [
             Request::Find { target: "a & b=c/ü".into() },
             Request::Wait { condition: "direct:x".into(), timeout_ms: 12 },
-            Request::Handshake { target: "alpha".into(), reason: "\"quoted\"".into() },
+            Request::Handshake { target: "alpha".into(), reason: "\"quoted\"".into(), allow: None, for_secs: Some(7) },
         ] {
             assert_eq!(client.call::<String>(&request).await.unwrap(), format!("{request:?}"));
         }

@@ -30,6 +30,8 @@ pub enum Command {
         target: Target,
         /// Why, for the person who decides there: at most 512 bytes, no control characters.
         reason: String,
+        /// On what terms we trust it, once it approves.
+        terms: Terms,
     },
     /// The requests that wait for our decision.
     Pending,
@@ -51,6 +53,8 @@ pub enum Command {
         uses: u32,
         /// How long it is valid, up to 30 days.
         lifetime: Duration,
+        /// On what terms each of them is trusted.
+        terms: Terms,
     },
     /// Redeem a token.
     Join(Token),

@@ -27,8 +27,15 @@ const MAX_TRUST: Duration = Duration::from_secs(3650 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
 impl Node {
-    pub(super) fn handshake(&mut self, now: Now, target: Target, reason: String) -> Result<Answer, CommandError> {
+    pub(super) fn handshake(
+        &mut self,
+        now: Now,
+        target: Target,
+        reason: String,
+        terms: Terms,
+    ) -> Result<Answer, CommandError> {
         self.refuse_ourselves(&target)?;
+        check_terms(&terms)?;
         if reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
             let text = "the reason must be one line of at most 512 bytes";
             return Err(CommandError::BadArgument(text.into()));
@@ -37,17 +44,20 @@ impl Node {
         // anybody: there the other side's answer decides.
         let is_certain = !matches!(target, Target::Name(_));
         if is_certain && self.book.find_pending(&target).is_ok() {
-            let peer = Some(self.approve(now, &target, &Terms::default())?);
+            let peer = Some(self.approve(now, &target, &terms)?);
             let approved = true;
             return Ok(Answer::Asked(Asked { target, approved, peer }));
         }
+        // Of a trusted node more is known than its name: a request to the key ends with trust.
+        let known = self.book.find(&target).ok().map(|peer| Target::Key(peer.key));
         let mut nonce = Nonce::default();
         self.rng.fill_bytes(&mut nonce);
-        let request = self.book.request(now, target.clone(), nonce, reason);
+        let named = known.clone().unwrap_or_else(|| target.clone());
+        let request = self.book.request(now, named, nonce, reason, terms.clone());
         self.save();
         let request = request.map_err(|why| refusal(why, &target))?;
         self.send_request(now, &request);
-        let peer = self.book.find(&target).ok().cloned();
+        let peer = known.map(|key| self.set_terms(now, &key, &terms)).transpose()?;
         let approved = peer.is_some();
         Ok(Answer::Asked(Asked { target, approved, peer }))
     }
@@ -77,8 +87,12 @@ impl Node {
     }
 
     pub(super) fn grant(&mut self, now: Now, target: &Target, grant: Grant) -> Result<PeerRecord, CommandError> {
-        let terms = Terms { grant: Some(grant), lifetime: None };
-        let changed = self.book.set_terms(now, target, &terms);
+        self.set_terms(now, target, &Terms { grant: Some(grant), lifetime: None })
+    }
+
+    /// Changes what a trusted peer may do, at once.
+    fn set_terms(&mut self, now: Now, target: &Target, terms: &Terms) -> Result<PeerRecord, CommandError> {
+        let changed = self.book.set_terms(now, target, terms);
         self.save();
         let peer = changed.map_err(|why| refusal(why, target))?;
         self.set_gate(&peer);
@@ -103,7 +117,14 @@ impl Node {
         Ok(removed)
     }
 
-    pub(super) fn invite(&mut self, now: Now, uses: u32, lifetime: Duration) -> Result<Token, CommandError> {
+    pub(super) fn invite(
+        &mut self,
+        now: Now,
+        uses: u32,
+        lifetime: Duration,
+        terms: Terms,
+    ) -> Result<Token, CommandError> {
+        check_terms(&terms)?;
         if !(1..=MAX_USES).contains(&uses) || lifetime.is_zero() || lifetime > MAX_LIFETIME {
             let text = "an invite has 1 to 1000 uses and lasts at most 30 days";
             return Err(CommandError::BadArgument(text.into()));
@@ -112,7 +133,7 @@ impl Node {
         let mut secret = Zeroizing::new([0; 16]);
         self.rng.fill_bytes(secret.as_mut());
         let expires = now.unix_seconds().saturating_add(lifetime.as_secs().max(1));
-        let record = InviteRecord { secret: secret.clone(), expires, uses_left: uses };
+        let record = InviteRecord { secret: secret.clone(), expires, uses_left: uses, terms };
         let invited = self.book.invite(now, record);
         self.save();
         invited.map_err(|_| CommandError::TooMany { what: "open invites", max: MAX_INVITES })?;

@@ -6,6 +6,7 @@
 use super::grant::Grant;
 use crate::identity::{Hostname, NodeId, PublicKey, RendezvousUrl, Target, TunnelCertificate};
 use std::fmt;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How a peer came to be trusted.
@@ -17,6 +18,15 @@ pub enum Via {
     Invite,
     /// Its whole key was entered here.
     Key,
+}
+
+/// What the user says along with trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What the peer may open here; none leaves that as it is, and is everything for a new peer.
+    pub grant: Option<Grant>,
+    /// For how long from when it is trusted; none leaves that as it is, and is for good for a new peer.
+    pub lifetime: Option<Duration>,
 }
 
 /// A trusted peer.
@@ -70,6 +80,8 @@ pub struct RequestRecord {
     pub reason: String,
     /// When we asked, in milliseconds since 1970.
     pub at_unix_ms: u64,
+    /// On what terms whoever approves is trusted; it is not told.
+    pub terms: Terms,
 }
 
 /// A token of ours that can still be redeemed. `Debug` leaves the secret out; zeroized when dropped.
@@ -81,6 +93,8 @@ pub struct InviteRecord {
     pub expires: u64,
     /// How many more nodes may redeem it.
     pub uses_left: u32,
+    /// On what terms each of them is trusted; the token does not tell.
+    pub terms: Terms,
 }
 
 impl fmt::Debug for InviteRecord {
@@ -88,6 +102,7 @@ impl fmt::Debug for InviteRecord {
         f.debug_struct("InviteRecord")
             .field("expires", &self.expires)
             .field("uses_left", &self.uses_left)
+            .field("terms", &self.terms)
             .finish_non_exhaustive()
     }
 }

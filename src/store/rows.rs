@@ -1,24 +1,31 @@
 //! Records as rows of `state.db`, and back.
 //!
 //! Keys, nonces and secrets are blobs; names, targets and URLs are text as users write them; numbers of 64 bits are
-//! stored with the same bits as SQLite's signed ones. A grant of everything is no text. A row that does not read back is
-//! damage.
+//! stored with the same bits as SQLite's signed ones. A peer's grant of everything is no text, like terms that say nothing
+//! of grants. A row that does not read back is damage.
 
 use super::database::unreadable;
 use crate::identity::{NodeId, PublicKey, TunnelCertificate, TunnelKey};
 use crate::peer::Grant;
-use crate::peer::record::{Change, InviteRecord, PeerRecord, PendingRecord, Records, RequestRecord, Via};
+use crate::peer::record::{Change, InviteRecord, PeerRecord, PendingRecord, Records, RequestRecord, Terms, Via};
 use rusqlite::{Connection, Row, params};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The schema, one step for each format that was ever released.
-pub const MIGRATIONS: [&str; 2] = [
+pub const MIGRATIONS: [&str; 3] = [
     FIRST,
     "
     ALTER TABLE peer ADD COLUMN may_open TEXT;
     ALTER TABLE peer ADD COLUMN expires_unix_ms INTEGER;
+",
+    "
+    ALTER TABLE request ADD COLUMN may_open TEXT;
+    ALTER TABLE request ADD COLUMN lifetime_ms INTEGER;
+    ALTER TABLE invite ADD COLUMN may_open TEXT;
+    ALTER TABLE invite ADD COLUMN lifetime_ms INTEGER;
 ",
 ];
 
@@ -148,8 +155,15 @@ fn pending(row: &Row<'_>) -> rusqlite::Result<PendingRecord> {
 
 fn put_request(connection: &Connection, record: &RequestRecord) -> rusqlite::Result<usize> {
     connection.execute(
-        "INSERT OR REPLACE INTO request VALUES (?1, ?2, ?3, ?4)",
-        params![record.nonce, record.target.to_string(), record.reason, record.at_unix_ms.cast_signed()],
+        "INSERT OR REPLACE INTO request VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            record.nonce,
+            record.target.to_string(),
+            record.reason,
+            record.at_unix_ms.cast_signed(),
+            text(record.terms.grant.as_ref()),
+            lifetime_ms(&record.terms),
+        ],
     )
 }
 
@@ -160,13 +174,20 @@ fn request(row: &Row<'_>) -> rusqlite::Result<RequestRecord> {
         target: target.parse().map_err(unreadable)?,
         reason: row.get("reason")?,
         at_unix_ms: number(row, "at_unix_ms")?,
+        terms: terms(row)?,
     })
 }
 
 fn put_invite(connection: &Connection, record: &InviteRecord) -> rusqlite::Result<usize> {
     connection.execute(
-        "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)",
-        params![record.secret.as_slice(), record.expires.cast_signed(), record.uses_left],
+        "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            record.secret.as_slice(),
+            record.expires.cast_signed(),
+            record.uses_left,
+            text(record.terms.grant.as_ref()),
+            lifetime_ms(&record.terms),
+        ],
     )
 }
 
@@ -175,7 +196,21 @@ fn invite(row: &Row<'_>) -> rusqlite::Result<InviteRecord> {
         secret: Zeroizing::new(row.get("secret")?),
         expires: number(row, "expires")?,
         uses_left: row.get("uses_left")?,
+        terms: terms(row)?,
     })
+}
+
+fn terms(row: &Row<'_>) -> rusqlite::Result<Terms> {
+    let millis: Option<i64> = row.get("lifetime_ms")?;
+    Ok(Terms {
+        grant: parsed(row.get("may_open")?)?,
+        lifetime: millis.map(i64::cast_unsigned).map(Duration::from_millis),
+    })
+}
+
+fn lifetime_ms(terms: &Terms) -> Option<i64> {
+    let millis = terms.lifetime.map(|lifetime| u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
+    millis.map(u64::cast_signed)
 }
 
 fn set(connection: &Connection, name: &str, value: Option<&impl Display>) -> rusqlite::Result<usize> {

@@ -101,4 +101,9 @@ fn a_peer_opens_what_it_was_granted_and_nothing_else() {
     assert!(b.peer(&a)["trust_expires"].as_u64().is_some());
     until("trust is over", PATIENCE, || b.peer(&a).is_null());
     assert!(!reaches(&a, &b, 8080) && !b.pings(&a));
+
+    let token = b.ctl(&["invite", "--allow", "tcp:8080"])["token"].as_str().unwrap().to_owned();
+    a.ctl(&["join", &token]);
+    until("the token lets a in", PATIENCE, || reaches(&a, &b, 8080));
+    assert!(!reaches(&a, &b, 8081));
 }

@@ -40,7 +40,8 @@ pub async fn in_background(config: &Config) -> Result<(), Failure> {
     println!("{info}");
     caution(&info);
     if info.rendezvous.embedded {
-        let invite: Invite = client.call(&Request::Invite { uses: 1, expires_secs: 3_600 }).await?;
+        let invite: Invite =
+            client.call(&Request::Invite { uses: 1, expires_secs: 3_600, allow: None, for_secs: None }).await?;
         println!("Join another machine, within an hour:\n  sudo pilotd up --join {}", invite.token);
     }
     Ok(())

@@ -222,7 +222,10 @@ fn command(request: Request) -> Result<Command, Error> {
         Request::Netcheck => Command::Netcheck,
         Request::Why { target } => Command::Why(parse_target(&target)?),
         Request::Find { target } => Command::Find(parse_target(&target)?),
-        Request::Handshake { target, reason } => Command::Handshake { target: parse_target(&target)?, reason },
+        Request::Handshake { target, reason, allow, for_secs } => {
+            let terms = terms(allow.as_deref(), for_secs)?;
+            Command::Handshake { target: parse_target(&target)?, reason, terms }
+        }
         Request::Approve { target, allow, for_secs } => {
             Command::Approve(parse_target(&target)?, terms(allow.as_deref(), for_secs)?)
         }
@@ -232,7 +235,10 @@ fn command(request: Request) -> Result<Command, Error> {
         Request::Trust { key, allow, for_secs } => {
             Command::Trust(parse::<PublicKey>("key", &key)?, terms(allow.as_deref(), for_secs)?)
         }
-        Request::Invite { uses, expires_secs } => Command::Invite { uses, lifetime: Duration::from_secs(expires_secs) },
+        Request::Invite { uses, expires_secs, allow, for_secs } => {
+            let lifetime = Duration::from_secs(expires_secs);
+            Command::Invite { uses, lifetime, terms: terms(allow.as_deref(), for_secs)? }
+        }
         Request::Join { token } => Command::Join(parse_token(&token)?),
         Request::SetHostname { hostname } => {
             Command::SetHostname(hostname.map(|name| parse::<Hostname>("hostname", &name)).transpose()?)

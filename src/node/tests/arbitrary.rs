@@ -62,18 +62,19 @@ fn input() -> impl Strategy<Value = Input> {
 fn command(world: &World, number: u8) -> Command {
     let friend = || Target::Node(world.hosts[1].id);
     let reason = String::new();
+    let brief = || Terms { grant: None, lifetime: Some(Duration::from_secs(2)) };
     match number {
         0 => Command::Status,
         1 => Command::Peers,
         2 => Command::Ping(friend()),
-        3 => Command::Handshake { target: friend(), reason },
+        3 => Command::Handshake { target: friend(), reason, terms: brief() },
         4 => Command::Untrust(friend()),
         5 => Command::Trust(world.hosts[1].key, Default::default()),
         6 => Command::SetHostname("omega".parse().ok()),
-        7 => Command::Invite { uses: 1, lifetime: Duration::from_secs(9) },
+        7 => Command::Invite { uses: 1, lifetime: Duration::from_secs(9), terms: brief() },
         8 => Command::Approve("alpha".parse().unwrap(), Default::default()),
         9 => Command::Grant(friend(), "inbox,udp:7".parse().unwrap()),
-        10 => Command::Trust(world.hosts[1].key, Terms { grant: None, lifetime: Some(Duration::from_secs(2)) }),
+        10 => Command::Trust(world.hosts[1].key, brief()),
         _ => Command::Find(friend()),
     }
 }

@@ -31,6 +31,36 @@ fn grant(world: &mut World, grant: &str) {
     world.ask(1, Command::Grant(target, grant.parse().unwrap())).unwrap();
 }
 
+fn limited(grant: &str, seconds: u32) -> Terms {
+    Terms { grant: Some(grant.parse().unwrap()), lifetime: Some(SECOND * seconds) }
+}
+
+fn handshake(target: &str, terms: Terms) -> Command {
+    Command::Handshake { target: target.parse().unwrap(), reason: String::new(), terms }
+}
+
+/// Goes on from what it has saved.
+fn restart(world: &mut World, host: usize) {
+    let saved = records(&world.hosts[host].saved);
+    world.restart(host, saved);
+    world.run(SECOND * 2);
+}
+
+/// Whom the second node trusts.
+fn trusted(world: &mut World) -> Vec<PeerView> {
+    let Ok(Answer::Peers(peers)) = world.ask(1, Command::Peers) else { panic!("no peers") };
+    peers
+}
+
+/// Whether the first may open at the second port 53 alone, until its time is over.
+fn assert_limited(world: &mut World, seconds: u32) {
+    assert!(arrives(world, 0, (5000, 53)) && !arrives(world, 0, (5000, 54)));
+    world.run(SECOND * (seconds - 12));
+    assert_eq!(trusted(world).len(), 1);
+    world.run(SECOND * 12);
+    assert!(trusted(world).is_empty() && !arrives(world, 0, (5000, 53)));
+}
+
 /// A datagram of UDP from a port to another.
 fn udp(from: u16, to: u16) -> Vec<u8> {
     [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 12, 0, 0], b"data"].concat()
@@ -96,16 +126,104 @@ fn trusting_again_keeps_the_grant_unless_another_is_said() {
 fn a_request_is_approved_on_terms() {
     let mut world = World::new(&[Some("alpha"), Some("beta")]);
     world.run(SECOND);
-    let reason = String::new();
-    world.ask(0, Command::Handshake { target: "beta".parse().unwrap(), reason }).unwrap();
+    world.ask(0, handshake("beta", Terms::default())).unwrap();
     world.run(SECOND);
     let terms = Terms { grant: Some("ping,udp:53".parse().unwrap()), lifetime: Some(SECOND * 60) };
     world.ask(1, Command::Approve("alpha".parse().unwrap(), terms)).unwrap();
     world.run(SECOND * 3);
     assert!(arrives(&mut world, 0, (5000, 53)) && !arrives(&mut world, 0, (5000, 54)));
-    let Ok(Answer::Peers(peers)) = world.ask(1, Command::Peers) else { panic!("no peers") };
+    let peers = trusted(&mut world);
     assert_eq!(peers[0].grant.to_string(), "ping,udp:53");
     assert!(peers[0].expires_unix_ms.is_some());
+}
+
+#[test]
+fn a_token_on_terms_limits_whoever_redeems_it_also_after_a_restart() {
+    let mut world = World::new(&[Some("alpha"), Some("beta")]);
+    world.run(SECOND);
+    let invite = Command::Invite { uses: 1, lifetime: SECOND * 600, terms: limited("udp:53", 100) };
+    let Ok(Answer::Invited(token)) = world.ask(1, invite) else { panic!("no token") };
+    restart(&mut world, 1);
+    world.run(SECOND * 60);
+    world.ask(0, Command::Join(token)).unwrap();
+    world.run(SECOND * 3);
+    assert_limited(&mut world, 100);
+}
+
+#[test]
+fn a_handshake_on_terms_limits_whoever_approves_also_after_a_restart() {
+    let mut world = World::new(&[Some("alpha"), Some("beta")]);
+    world.run(SECOND);
+    world.ask(1, handshake("alpha", limited("udp:53", 100))).unwrap();
+    restart(&mut world, 1);
+    world.run(SECOND * 60);
+    let beta = Target::Key(world.hosts[1].key);
+    world.ask(0, Command::Approve(beta, Terms::default())).unwrap();
+    world.run(SECOND * 3);
+    assert_limited(&mut world, 100);
+}
+
+#[test]
+fn a_handshake_with_whom_asked_approves_on_its_terms() {
+    let mut world = World::new(&[Some("alpha"), Some("beta")]);
+    world.run(SECOND);
+    world.ask(0, handshake("beta", Terms::default())).unwrap();
+    world.run(SECOND);
+    let id = world.hosts[0].id.to_string();
+    world.ask(1, handshake(&id, limited("udp:53", 100))).unwrap();
+    world.run(SECOND * 3);
+    assert_limited(&mut world, 100);
+}
+
+#[test]
+fn handshakes_with_each_other_hold_on_the_terms_of_each() {
+    let mut world = World::new(&[Some("alpha"), Some("beta")]);
+    world.run(SECOND);
+    world.ask(1, handshake("alpha", limited("udp:53", 100))).unwrap();
+    world.run(SECOND);
+    world.ask(0, handshake("beta", Terms::default())).unwrap();
+    world.run(SECOND * 3);
+    assert!(arrives(&mut world, 1, (5000, 54)), "the first has set no limit");
+    assert_limited(&mut world, 100);
+    world.ask(0, handshake("beta", Terms::default())).unwrap();
+    world.run(SECOND * 3);
+    assert!(trusted(&mut world).is_empty(), "the consent was for once");
+}
+
+#[test]
+fn a_handshake_with_whom_is_trusted_changes_what_it_says_at_once() {
+    let mut world = pair("all", None);
+    world.ask(1, handshake("alpha", Terms::default())).unwrap();
+    assert!(arrives(&mut world, 0, (5000, 54)));
+    world.ask(1, handshake("alpha", limited("udp:53", 100))).unwrap();
+    assert_limited(&mut world, 100);
+}
+
+#[test]
+fn a_handshake_with_whom_is_trusted_does_not_outlive_trust() {
+    let mut world = pair("all", None);
+    world.vanish(0);
+    world.ask(1, handshake("alpha", limited("all", 100))).unwrap();
+    world.run(SECOND * 101);
+    let saved = records(&world.hosts[0].saved);
+    world.restart(0, saved);
+    world.run(SECOND * 5);
+    assert!(trusted(&mut world).is_empty());
+    assert!(records(&world.hosts[1].saved).requests.is_empty());
+}
+
+#[test]
+fn invites_and_handshakes_on_impossible_terms_are_refused() {
+    let mut world = World::new(&[Some("alpha"), Some("beta")]);
+    world.run(SECOND);
+    for seconds in [0, 86_400 * 3651] {
+        let invite = Command::Invite { uses: 1, lifetime: SECOND * 600, terms: limited("all", seconds) };
+        for command in [invite, handshake("alpha", limited("all", seconds))] {
+            assert_eq!(world.ask(1, command).unwrap_err().code(), "bad_argument");
+        }
+    }
+    let saved = records(&world.hosts[1].saved);
+    assert!(saved.invites.is_empty() && saved.requests.is_empty());
 }
 
 #[test]

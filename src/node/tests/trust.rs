@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::world::{World, records};
 use crate::identity::{NodeId, Target};
+use crate::node::trust::Terms;
 use crate::node::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn handshake(target: Target) -> Command {
     let reason = "we work together".to_owned();
-    Command::Handshake { target, reason }
+    Command::Handshake { target, reason, terms: Terms::default() }
 }
 
 fn name(text: &str) -> Target {
@@ -92,7 +93,8 @@ fn a_token_is_all_that_it_takes_and_works_once() {
     let mut world = World::new(&[None, None, None]);
     world.run(SECOND);
     let lifetime = SECOND * 3600;
-    let Ok(Answer::Invited(token)) = world.ask(0, Command::Invite { uses: 1, lifetime }) else {
+    let Ok(Answer::Invited(token)) = world.ask(0, Command::Invite { uses: 1, lifetime, terms: Terms::default() })
+    else {
         panic!("no token");
     };
     world.ask(1, Command::Join(token.clone())).unwrap();
@@ -107,7 +109,8 @@ fn a_token_is_all_that_it_takes_and_works_once() {
 fn a_token_that_is_over_or_for_others_is_refused() {
     let mut world = pair();
     let lifetime = SECOND * 60;
-    let Ok(Answer::Invited(token)) = world.ask(0, Command::Invite { uses: 1, lifetime }) else {
+    let Ok(Answer::Invited(token)) = world.ask(0, Command::Invite { uses: 1, lifetime, terms: Terms::default() })
+    else {
         panic!("no token");
     };
     let code = |answer: Result<Answer, CommandError>| answer.unwrap_err().code();
@@ -120,7 +123,7 @@ fn a_token_that_is_over_or_for_others_is_refused() {
     assert_eq!(code(world.ask(1, Command::Join(other))), "wrong_rendezvous");
     world.run(SECOND * 61);
     assert_eq!(code(world.ask(1, Command::Join(token))), "token_expired");
-    let none = Command::Invite { uses: 0, lifetime };
+    let none = Command::Invite { uses: 0, lifetime, terms: Terms::default() };
     assert_eq!(code(world.ask(0, none)), "bad_argument");
 }
 

@@ -557,6 +557,16 @@ pub fn records(saved: &[Change]) -> Records {
                     peer.initiation_floor = *floor;
                 }
             }
+            Change::PutRequest(request) => {
+                records.requests.retain(|other| other.nonce != request.nonce);
+                records.requests.push(request.clone());
+            }
+            Change::RemoveRequest(nonce) => records.requests.retain(|other| other.nonce != *nonce),
+            Change::PutInvite(invite) => {
+                records.invites.retain(|other| other.secret != invite.secret);
+                records.invites.push(invite.clone());
+            }
+            Change::RemoveInvite(invite) => records.invites.retain(|other| other.secret != invite.secret),
             _ => {}
         }
     }

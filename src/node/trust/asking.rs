@@ -31,8 +31,8 @@ pub enum Verdict {
 }
 
 impl TrustBook {
-    /// Decides about a request to us. Our own open request for the same node is our consent, once: or the other could
-    /// come back by it when trust is over.
+    /// Decides about a request to us. Our own open request for the same node is our consent, on its terms and once: or
+    /// the other could come back by it when trust is over.
     pub fn asked(&mut self, now: Now, asked: Asked<'_>) -> Result<Verdict, Refusal> {
         if self.peers.contains_key(&asked.key) {
             self.set_hostname(&asked.key, asked.statement.hostname().cloned());
@@ -42,7 +42,8 @@ impl TrustBook {
             self.requests().filter(|ours| self.is_mutual(ours, &asked)).map(|ours| ours.nonce).collect();
         if !consent.is_empty() {
             let hostname = asked.statement.hostname().cloned();
-            self.trust(now, asked.key, asked.id, hostname, Via::Handshake)?;
+            let terms = self.terms_of(&consent);
+            self.trust_on(now, asked.key, asked.id, hostname, Via::Handshake, &terms)?;
             self.remove_requests(&consent);
             return Ok(Verdict::Approved);
         }
@@ -70,21 +71,31 @@ impl TrustBook {
         }
     }
 
+    /// What our requests of these nonces say together: of each thing the last word.
+    fn terms_of(&self, nonces: &[Nonce]) -> Terms {
+        let mut requests: Vec<&RequestRecord> = nonces.iter().filter_map(|nonce| self.requests.get(nonce)).collect();
+        requests.sort_by_key(|ours| ours.at_unix_ms);
+        requests.into_iter().fold(Terms::default(), |former, ours| ours.terms.clone().said_after(former))
+    }
+
     /// Opens a request of ours, or renews the open one for the same target, whose nonce stays: an
-    /// answer to either counts.
+    /// answer to either counts. So do its terms where the new one says nothing.
     pub fn request(
         &mut self,
         now: Now,
         target: Target,
         fresh: Nonce,
         reason: String,
+        terms: Terms,
     ) -> Result<RequestRecord, Refusal> {
         let open = self.requests().find(|ours| ours.target == target);
         let nonce = open.map_or(fresh, |ours| ours.nonce);
+        let former = open.map(|ours| ours.terms.clone()).unwrap_or_default();
         if !self.requests.contains_key(&nonce) && self.requests.len() >= MAX_REQUESTS {
             return Err(Refusal::Full);
         }
-        let request = RequestRecord { nonce, target, reason, at_unix_ms: now.unix_millis };
+        let terms = terms.said_after(former);
+        let request = RequestRecord { nonce, target, reason, at_unix_ms: now.unix_millis, terms };
         self.changes.push_back(Change::PutRequest(request.clone()));
         self.requests.insert(nonce, request.clone());
         Ok(request)
@@ -96,7 +107,8 @@ impl TrustBook {
     }
 
     /// Takes the answer that `key` signed. It counts only for the request of its nonce, and from whom
-    /// that request meant. Whether the key is a new peer.
+    /// that request meant. Whether the key is a new peer: one that is trusted already keeps its terms, which the user
+    /// may have changed since.
     pub fn answered(&mut self, now: Now, key: PublicKey, id: NodeId, answer: &TrustAnswer) -> Result<bool, Drop> {
         let request = self.requests.get(&answer.nonce).ok_or(Drop::Unexpected)?;
         let is_meant = match &request.target {
@@ -107,12 +119,17 @@ impl TrustBook {
         if !is_meant {
             return Err(Drop::Untrusted);
         }
-        let nonce = request.nonce;
-        self.remove_requests(&[nonce]);
+        let answered = request.nonce;
+        let terms = match self.peers.contains_key(&key) {
+            true => Terms::default(),
+            false => self.terms_of(&[self.requests_for(&key, id), vec![answered]].concat()),
+        };
+        self.remove_requests(&[answered]);
         if !answer.approved {
             return Ok(false);
         }
-        self.trust(now, key, id, answer.hostname.clone(), Via::Handshake).map_err(|_| Drop::Untrusted)
+        let hostname = answer.hostname.clone();
+        self.trust_on(now, key, id, hostname, Via::Handshake, &terms).map_err(|_| Drop::Untrusted)
     }
 
     /// The request to us that is meant; a name is what the sender claims.
@@ -146,14 +163,17 @@ impl TrustBook {
     }
 
     pub(super) fn settle_requests(&mut self, key: &PublicKey, id: NodeId) {
+        self.remove_requests(&self.requests_for(key, id));
+    }
+
+    /// Our requests that can mean no other node than this.
+    fn requests_for(&self, key: &PublicKey, id: NodeId) -> Vec<Nonce> {
         let is_for = |target: &Target| match target {
             Target::Key(other) => other == key,
             Target::Node(other) => *other == id,
             Target::Name(_) => false,
         };
-        let settled = self.requests().filter(|ours| is_for(&ours.target));
-        let settled: Vec<Nonce> = settled.map(|ours| ours.nonce).collect();
-        self.remove_requests(&settled);
+        self.requests().filter(|ours| is_for(&ours.target)).map(|ours| ours.nonce).collect()
     }
 
     pub(super) fn expire_requests(&mut self, now: Now) {

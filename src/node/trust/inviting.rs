@@ -30,7 +30,7 @@ impl TrustBook {
     }
 
     /// Takes the redemption that `key` signed; whether the key is a new peer. One that is a peer
-    /// already uses nothing up.
+    /// already uses nothing up, and its terms stay: or a token for a time would be one for good.
     pub fn redeemed(&mut self, now: Now, key: PublicKey, id: NodeId, redemption: &Redemption) -> Result<bool, Drop> {
         let hostname = redemption.hostname().cloned();
         if self.peers.contains_key(&key) {
@@ -38,7 +38,8 @@ impl TrustBook {
             return Ok(false);
         }
         let place = self.matching(now, &key, redemption).ok_or(Drop::Untrusted)?;
-        self.trust(now, key, id, hostname, Via::Invite).map_err(|_| Drop::Untrusted)?;
+        let terms = self.invites.get(place).map(|invite| invite.terms.clone()).unwrap_or_default();
+        self.trust_on(now, key, id, hostname, Via::Invite, &terms).map_err(|_| Drop::Untrusted)?;
         self.use_up(place);
         Ok(true)
     }

@@ -20,8 +20,8 @@ use crate::peer::record::{Change, InviteRecord, PeerRecord, PendingRecord, Recor
 use crate::wire::Now;
 use crate::wire::introduction::Nonce;
 
+pub use crate::peer::record::Terms;
 pub use asking::{Asked, Verdict};
-pub use terms::Terms;
 
 /// The most trusted peers.
 pub const MAX_PEERS: usize = 16_384;

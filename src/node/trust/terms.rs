@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use super::{Refusal, TrustBook};
 use crate::identity::{PublicKey, Target};
-use crate::peer::Grant;
-use crate::peer::record::PeerRecord;
+use crate::peer::record::{PeerRecord, Terms};
 use crate::wire::Now;
 
-/// What the user says along with trust.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// What the peer may open here; none leaves that as it is, and is everything for a new peer.
-    pub grant: Option<Grant>,
-    /// For how long from now it is trusted; none leaves that as it is, and is for good for a new peer.
-    pub lifetime: Option<Duration>,
-}
-
 impl Terms {
+    /// What was said last, and of the rest what was said before.
+    pub(super) fn said_after(self, former: Terms) -> Terms {
+        Terms { grant: self.grant.or(former.grant), lifetime: self.lifetime.or(former.lifetime) }
+    }
+
     /// The record of a peer on these terms.
     pub(super) fn applied(&self, now: Now, peer: PeerRecord) -> PeerRecord {
         let end = |lifetime: Duration| {

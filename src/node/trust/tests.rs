@@ -2,8 +2,10 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+mod terms;
 
 use super::*;
 use crate::identity::{Identity, TunnelSecret};
@@ -70,7 +72,7 @@ fn a_request_out_of_the_blue_waits_for_the_user() {
 fn our_request_for_the_same_node_is_consent() {
     for target in [Target::Key(key(1)), Target::Node(id(1)), name("worker")] {
         let mut book = book(Mutual::Name);
-        book.request(now(), target, [1; 16], String::new()).unwrap();
+        book.request(now(), target, [1; 16], String::new(), Terms::default()).unwrap();
         assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Approved));
         assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Known));
     }
@@ -85,7 +87,7 @@ fn a_name_is_consent_only_if_the_rendezvous_says_it_and_the_policy_allows_it() {
     ];
     for (mutual, known_as, verdict) in cases {
         let mut book = book(mutual);
-        book.request(now(), name("worker"), [1; 16], String::new()).unwrap();
+        book.request(now(), name("worker"), [1; 16], String::new(), Terms::default()).unwrap();
         assert_eq!(ask(&mut book, 1, known_as), Ok(verdict), "{known_as:?}");
     }
 }
@@ -93,8 +95,8 @@ fn a_name_is_consent_only_if_the_rendezvous_says_it_and_the_policy_allows_it() {
 #[test]
 fn an_answer_counts_once_and_from_whom_we_asked() {
     let mut book = book(Mutual::Name);
-    book.request(now(), Target::Node(id(1)), [1; 16], String::new()).unwrap();
-    book.request(now(), Target::Key(key(2)), [2; 16], String::new()).unwrap();
+    book.request(now(), Target::Node(id(1)), [1; 16], String::new(), Terms::default()).unwrap();
+    book.request(now(), Target::Key(key(2)), [2; 16], String::new(), Terms::default()).unwrap();
     let wrong = book.answered(now(), key(3), id(3), &answer([1; 16]));
     assert_eq!(wrong, Err(Drop::Untrusted));
     let wrong = book.answered(now(), key(3), id(2), &answer([2; 16]));
@@ -110,7 +112,7 @@ fn an_answer_counts_once_and_from_whom_we_asked() {
 #[test]
 fn a_refusal_ends_the_request_without_trust() {
     let mut book = book(Mutual::Name);
-    book.request(now(), name("worker"), [1; 16], String::new()).unwrap();
+    book.request(now(), name("worker"), [1; 16], String::new(), Terms::default()).unwrap();
     let refused = TrustAnswer { approved: false, ..answer([1; 16]) };
     assert_eq!(book.answered(now(), key(1), id(1), &refused), Ok(false));
     assert_eq!(book.requests().count(), 0);
@@ -119,8 +121,8 @@ fn a_refusal_ends_the_request_without_trust() {
 #[test]
 fn asking_again_keeps_the_nonce() {
     let mut book = book(Mutual::Name);
-    let first = book.request(now(), name("worker"), [1; 16], "a".into()).unwrap();
-    let second = book.request(now(), name("worker"), [2; 16], "b".into()).unwrap();
+    let first = book.request(now(), name("worker"), [1; 16], "a".into(), Terms::default()).unwrap();
+    let second = book.request(now(), name("worker"), [2; 16], "b".into(), Terms::default()).unwrap();
     assert_eq!((first.nonce, second.nonce), ([1; 16], [1; 16]));
     assert_eq!(book.requests().count(), 1);
 }
@@ -128,7 +130,7 @@ fn asking_again_keeps_the_nonce() {
 #[test]
 fn consent_by_name_is_given_once() {
     let mut book = book(Mutual::Name);
-    book.request(now(), name("worker"), [1; 16], String::new()).unwrap();
+    book.request(now(), name("worker"), [1; 16], String::new(), Terms::default()).unwrap();
     assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Approved));
     book.untrust(&Target::Key(key(1))).unwrap();
     assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Pending));
@@ -171,7 +173,12 @@ fn a_name_that_two_peers_claim_is_ambiguous() {
 }
 
 fn invite(book: &mut TrustBook, uses_left: u32) {
-    let record = InviteRecord { secret: Zeroizing::new([5; 16]), expires: now().unix_seconds() + 60, uses_left };
+    let record = InviteRecord {
+        secret: Zeroizing::new([5; 16]),
+        expires: now().unix_seconds() + 60,
+        uses_left,
+        terms: Terms::default(),
+    };
     book.invite(now(), record).unwrap();
 }
 
@@ -201,7 +208,7 @@ fn a_proof_is_for_one_secret_one_joiner_and_a_time() {
     assert!(!book.admits(now(), &key(1), &redemption(1, [6; 16])));
     assert!(!book.admits(now(), &key(1), &redemption(2, [5; 16])));
     assert!(book.admits(now(), &key(1), &redemption(1, [5; 16])));
-    let later = now().after(std::time::Duration::from_secs(60));
+    let later = now().after(Duration::from_secs(60));
     assert!(!book.admits(later, &key(1), &redemption(1, [5; 16])));
     book.expire(later);
     assert_eq!(book.invited(), 0);
@@ -240,7 +247,7 @@ fn certificates_and_floors_only_go_up() {
 #[test]
 fn a_wall_clock_that_jumps_back_ends_nothing() {
     let mut book = book(Mutual::Name);
-    book.request(now(), name("worker"), [1; 16], String::new()).unwrap();
+    book.request(now(), name("worker"), [1; 16], String::new(), Terms::default()).unwrap();
     invite(&mut book, 1);
     let earlier = Now { unix_millis: 5, ..now() };
     book.expire(earlier);
@@ -255,7 +262,7 @@ fn what_was_saved_is_what_is_found_again() {
     let mut first = book(Mutual::Name);
     first.trust(now(), key(1), id(1), "one".parse().ok(), Via::Key).unwrap();
     ask(&mut first, 2, None).unwrap();
-    first.request(now(), name("three"), [3; 16], String::new()).unwrap();
+    first.request(now(), name("three"), [3; 16], String::new(), Terms::default()).unwrap();
     invite(&mut first, 4);
     let records = Records {
         peers: first.peers().cloned().collect(),

@@ -5,6 +5,7 @@ use crate::identity::{NodeId, PublicKey, TunnelCertificate};
 use crate::peer::record::*;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::io;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 fn identity(seed: u64) -> Identity {
@@ -53,12 +54,18 @@ fn requests() -> Vec<RequestRecord> {
         target: target.parse().unwrap(),
         reason: String::new(),
         at_unix_ms: 1,
+        terms: [terms(), Terms::default()][usize::from(n % 2)].clone(),
     };
     (0..).zip(&targets).map(request).collect()
 }
 
 fn invite() -> InviteRecord {
-    InviteRecord { secret: Zeroizing::new([3; 16]), expires: 1_800_000_000, uses_left: u32::MAX }
+    let secret = Zeroizing::new([3; 16]);
+    InviteRecord { secret, expires: 1_800_000_000, uses_left: u32::MAX, terms: terms() }
+}
+
+fn terms() -> Terms {
+    Terms { grant: "inbox,tcp:22".parse().ok(), lifetime: Some(Duration::from_millis(3_600_500)) }
 }
 
 fn everything() -> Vec<Change> {
@@ -101,23 +108,44 @@ fn everything_survives_a_restart_and_applying_twice_is_as_once() {
     assert!(read.rendezvous.unwrap().to_string().contains("2001:db8::1"));
 }
 
+/// Takes from the database what the formats after this one brought.
+fn downgrade(folder: &Path, format: usize) {
+    let steps = [
+        "ALTER TABLE peer DROP COLUMN may_open; ALTER TABLE peer DROP COLUMN expires_unix_ms;",
+        "ALTER TABLE request DROP COLUMN may_open; ALTER TABLE request DROP COLUMN lifetime_ms;
+         ALTER TABLE invite DROP COLUMN may_open; ALTER TABLE invite DROP COLUMN lifetime_ms;",
+    ];
+    let database = Connection::open(folder.join("state.db")).unwrap();
+    for step in &steps[format - 1..] {
+        database.execute_batch(step).unwrap();
+    }
+    database.pragma_update(None, "user_version", format as u32).unwrap();
+}
+
 #[test]
 fn trust_of_before_there_were_grants_is_trust_with_everything() {
     let folder = tempfile::tempdir().unwrap();
     apply(folder.path(), &[Change::PutPeer(peer(1))]);
-    let database = Connection::open(folder.path().join("state.db")).unwrap();
-    for statement in [
-        "ALTER TABLE peer DROP COLUMN may_open",
-        "ALTER TABLE peer DROP COLUMN expires_unix_ms",
-        "PRAGMA user_version = 1",
-    ] {
-        database.execute_batch(statement).unwrap();
-    }
-    drop(database);
+    downgrade(folder.path(), 1);
     let expected = PeerRecord { grant: crate::peer::Grant::All, expires_unix_ms: None, ..peer(1) };
     assert_eq!(records(folder.path()).peers, [expected]);
     apply(folder.path(), &[Change::PutPeer(peer(1))]);
     assert_eq!(records(folder.path()).peers, [peer(1)]);
+}
+
+#[test]
+fn requests_and_invites_of_before_they_had_terms_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    apply(folder.path(), &everything());
+    downgrade(folder.path(), 2);
+    let read = records(folder.path());
+    let without = |request| RequestRecord { terms: Terms::default(), ..request };
+    assert_eq!(read.requests, requests().into_iter().map(without).collect::<Vec<_>>());
+    assert_eq!(read.invites, [InviteRecord { terms: Terms::default(), ..invite() }]);
+    assert!(read.peers.contains(&peer(1)));
+    apply(folder.path(), &everything());
+    let read = records(folder.path());
+    assert_eq!((read.requests, read.invites), (requests(), vec![invite()]));
 }
 
 #[test]

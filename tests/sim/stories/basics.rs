@@ -74,7 +74,11 @@ fn a_handshake_by_name_reaches_a_node_that_was_offline() {
     world.run(SECOND);
     world.command(
         a,
-        Command::Handshake { target: "node-1".parse().expect("a name"), reason: "to work together".to_owned() },
+        Command::Handshake {
+            target: "node-1".parse().expect("a name"),
+            reason: "to work together".to_owned(),
+            terms: Default::default(),
+        },
     );
     world.run(SECOND * 5);
     let b = world.node(None, Link::GOOD);
@@ -96,7 +100,7 @@ fn two_handshakes_that_name_each_other_need_no_approval() {
     world.run(SECOND);
     for (one, other) in [(a, "node-1"), (b, "node-0")] {
         let target = other.parse().expect("a name");
-        world.command(one, Command::Handshake { target, reason: String::new() });
+        world.command(one, Command::Handshake { target, reason: String::new(), terms: Default::default() });
         world.run(SECOND);
     }
     assert!(world.exchange(a, b, SECOND * 5).is_some());
@@ -107,7 +111,7 @@ fn an_invitation_is_good_for_one() {
     let mut world = World::new(7);
     let nodes = [world.node(None, Link::GOOD), world.node(None, Link::GOOD), world.node(None, Link::GOOD)];
     world.run(SECOND);
-    world.command(nodes[0], Command::Invite { uses: 1, lifetime: SECOND * 600 });
+    world.command(nodes[0], Command::Invite { uses: 1, lifetime: SECOND * 600, terms: Default::default() });
     let inviter = &mut world.nodes[nodes[0]];
     let answer = inviter.answers.remove(&inviter.last_command());
     let Some(Ok(Answer::Invited(token))) = answer else { panic!("{answer:?}") };
