@@ -102,8 +102,10 @@ impl Node {
     /// Ends the trust that was given for a time.
     pub(super) fn end_trust(&mut self, now: Now) {
         for key in self.book.overdue(now) {
-            // Nothing stands in the way of it: the book has just named the key.
-            let _ = self.untrust(&Target::Key(key));
+            if let Some(over) = self.book.end(&key) {
+                self.save();
+                self.part(&over);
+            }
         }
     }
 
@@ -111,10 +113,15 @@ impl Node {
         let removed = self.book.untrust(target);
         self.save();
         let removed = removed.map_err(|why| refusal(why, target))?;
-        self.expel(&removed.key);
-        self.end_pings(&removed.key);
-        self.event(Event::PeerUntrusted { id: removed.id });
+        self.part(&removed);
         Ok(removed)
+    }
+
+    /// A node is trusted no longer.
+    fn part(&mut self, peer: &PeerRecord) {
+        self.expel(&peer.key);
+        self.end_pings(&peer.key);
+        self.event(Event::PeerUntrusted { id: peer.id });
     }
 
     pub(super) fn invite(
@@ -133,7 +140,7 @@ impl Node {
         let mut secret = Zeroizing::new([0; 16]);
         self.rng.fill_bytes(secret.as_mut());
         let expires = now.unix_seconds().saturating_add(lifetime.as_secs().max(1));
-        let record = InviteRecord { secret: secret.clone(), expires, uses_left: uses, terms };
+        let record = InviteRecord { secret: secret.clone(), expires, uses_left: uses, admitted: Vec::new(), terms };
         let invited = self.book.invite(now, record);
         self.save();
         invited.map_err(|_| CommandError::TooMany { what: "open invites", max: MAX_INVITES })?;

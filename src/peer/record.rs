@@ -93,6 +93,8 @@ pub struct InviteRecord {
     pub expires: u64,
     /// How many more nodes may redeem it.
     pub uses_left: u32,
+    /// The keys that it admitted, each of them once.
+    pub admitted: Vec<[u8; 32]>,
     /// On what terms each of them is trusted; the token does not tell.
     pub terms: Terms,
 }

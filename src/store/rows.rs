@@ -26,6 +26,7 @@ pub const MIGRATIONS: [&str; 3] = [
     ALTER TABLE request ADD COLUMN lifetime_ms INTEGER;
     ALTER TABLE invite ADD COLUMN may_open TEXT;
     ALTER TABLE invite ADD COLUMN lifetime_ms INTEGER;
+    ALTER TABLE invite ADD COLUMN admitted BLOB NOT NULL DEFAULT x'';
 ",
 ];
 
@@ -180,13 +181,14 @@ fn request(row: &Row<'_>) -> rusqlite::Result<RequestRecord> {
 
 fn put_invite(connection: &Connection, record: &InviteRecord) -> rusqlite::Result<usize> {
     connection.execute(
-        "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             record.secret.as_slice(),
             record.expires.cast_signed(),
             record.uses_left,
             text(record.terms.grant.as_ref()),
             lifetime_ms(&record.terms),
+            record.admitted.as_flattened(),
         ],
     )
 }
@@ -196,8 +198,18 @@ fn invite(row: &Row<'_>) -> rusqlite::Result<InviteRecord> {
         secret: Zeroizing::new(row.get("secret")?),
         expires: number(row, "expires")?,
         uses_left: row.get("uses_left")?,
+        admitted: admitted(row)?,
         terms: terms(row)?,
     })
+}
+
+/// Keys of 32 bytes, one after the other.
+fn admitted(row: &Row<'_>) -> rusqlite::Result<Vec<[u8; 32]>> {
+    let bytes: Vec<u8> = row.get("admitted")?;
+    match bytes.as_chunks() {
+        (keys, []) => Ok(keys.to_vec()),
+        (_, rest) => Err(unreadable(format!("{} bytes are no key", rest.len()))),
+    }
 }
 
 fn terms(row: &Row<'_>) -> rusqlite::Result<Terms> {

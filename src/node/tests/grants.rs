@@ -151,6 +151,25 @@ fn a_token_on_terms_limits_whoever_redeems_it_also_after_a_restart() {
 }
 
 #[test]
+fn a_token_outlives_the_trust_that_it_gave_and_admits_each_node_once() {
+    let mut world = World::new(&[Some("alpha"), Some("beta"), Some("gamma")]);
+    world.run(SECOND);
+    let invite = Command::Invite { uses: 3, lifetime: SECOND * 600, terms: limited("all", 100) };
+    let Ok(Answer::Invited(token)) = world.ask(1, invite) else { panic!("no token") };
+    world.ask(0, Command::Join(token.clone())).unwrap();
+    world.run(SECOND * 110);
+    restart(&mut world, 1);
+    for guest in [0, 2] {
+        world.ask(guest, Command::Join(token.clone())).unwrap();
+        world.run(SECOND * 3);
+        let expected: &[&str] = if guest == 0 { &[] } else { &["gamma"] };
+        let names: Vec<_> =
+            trusted(&mut world).iter().map(|peer| peer.hostname.as_ref().unwrap().to_string()).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn a_handshake_on_terms_limits_whoever_approves_also_after_a_restart() {
     let mut world = World::new(&[Some("alpha"), Some("beta")]);
     world.run(SECOND);

@@ -23,7 +23,7 @@ impl TrustBook {
         self.invites.iter().map(|i| i.uses_left as usize).sum()
     }
 
-    /// Whether `key` proves to hold a token of ours, or was admitted before: cheap, before the ID of a
+    /// Whether `key` proves to hold a token of ours that it has not used yet, or is trusted: cheap, before the ID of a
     /// stranger is derived.
     pub fn admits(&self, now: Now, key: &PublicKey, redemption: &Redemption) -> bool {
         self.peers.contains_key(key) || self.matching(now, key, redemption).is_some()
@@ -40,21 +40,24 @@ impl TrustBook {
         let place = self.matching(now, &key, redemption).ok_or(Drop::Untrusted)?;
         let terms = self.invites.get(place).map(|invite| invite.terms.clone()).unwrap_or_default();
         self.trust_on(now, key, id, hostname, Via::Invite, &terms).map_err(|_| Drop::Untrusted)?;
-        self.use_up(place);
+        self.use_up(place, &key);
         Ok(true)
     }
 
     fn matching(&self, now: Now, key: &PublicKey, redemption: &Redemption) -> Option<usize> {
-        self.invites
-            .iter()
-            .position(|invite| now.unix_seconds() < invite.expires && redemption.proves(&invite.secret, &self.us, key))
+        self.invites.iter().position(|invite| {
+            now.unix_seconds() < invite.expires
+                && !invite.admitted.contains(key.as_bytes())
+                && redemption.proves(&invite.secret, &self.us, key)
+        })
     }
 
-    fn use_up(&mut self, place: usize) {
+    fn use_up(&mut self, place: usize, key: &PublicKey) {
         let Some(invite) = self.invites.get_mut(place) else {
             return;
         };
         invite.uses_left = invite.uses_left.saturating_sub(1);
+        invite.admitted.push(*key.as_bytes());
         if invite.uses_left > 0 {
             self.changes.push_back(Change::PutInvite(invite.clone()));
         } else {

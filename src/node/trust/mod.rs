@@ -185,21 +185,27 @@ impl TrustBook {
         Ok(true)
     }
 
-    /// Trusts a peer no longer. Where a token admitted it, it may still hold that token: every open
-    /// invite is withdrawn then.
+    /// Trusts a peer no longer. Where a token admitted it, it may still hold that token, and use it under another key:
+    /// every open invite is withdrawn then.
     pub fn untrust(&mut self, target: &Target) -> Result<PeerRecord, Refusal> {
         let key = self.find(target)?.key;
-        let peer = self.peers.remove(&key).ok_or(Refusal::NotFound)?;
-        self.ids.remove(&peer.id);
-        self.set_end(key, peer.expires_unix_ms, None);
-        self.settle_requests(&key, peer.id);
-        self.changes.push_back(Change::RemovePeer(key));
+        let peer = self.end(&key).ok_or(Refusal::NotFound)?;
         if peer.via == Via::Invite {
             for invite in std::mem::take(&mut self.invites) {
                 self.changes.push_back(Change::RemoveInvite(invite));
             }
         }
         Ok(peer)
+    }
+
+    /// Ends trust whose time is over. The token that admitted the peer stays good for others.
+    pub fn end(&mut self, key: &PublicKey) -> Option<PeerRecord> {
+        let peer = self.peers.remove(key)?;
+        self.ids.remove(&peer.id);
+        self.set_end(*key, peer.expires_unix_ms, None);
+        self.settle_requests(key, peer.id);
+        self.changes.push_back(Change::RemovePeer(*key));
+        Some(peer)
     }
 
     /// Keeps the name that a peer says it has; none keeps the former.

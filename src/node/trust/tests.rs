@@ -177,6 +177,7 @@ fn invite(book: &mut TrustBook, uses_left: u32) {
         secret: Zeroizing::new([5; 16]),
         expires: now().unix_seconds() + 60,
         uses_left,
+        admitted: Vec::new(),
         terms: Terms::default(),
     };
     book.invite(now(), record).unwrap();

@@ -61,7 +61,8 @@ fn requests() -> Vec<RequestRecord> {
 
 fn invite() -> InviteRecord {
     let secret = Zeroizing::new([3; 16]);
-    InviteRecord { secret, expires: 1_800_000_000, uses_left: u32::MAX, terms: terms() }
+    let admitted = vec![[1; 32], [2; 32]];
+    InviteRecord { secret, expires: 1_800_000_000, uses_left: u32::MAX, admitted, terms: terms() }
 }
 
 fn terms() -> Terms {
@@ -113,7 +114,8 @@ fn downgrade(folder: &Path, format: usize) {
     let steps = [
         "ALTER TABLE peer DROP COLUMN may_open; ALTER TABLE peer DROP COLUMN expires_unix_ms;",
         "ALTER TABLE request DROP COLUMN may_open; ALTER TABLE request DROP COLUMN lifetime_ms;
-         ALTER TABLE invite DROP COLUMN may_open; ALTER TABLE invite DROP COLUMN lifetime_ms;",
+         ALTER TABLE invite DROP COLUMN may_open; ALTER TABLE invite DROP COLUMN lifetime_ms;
+         ALTER TABLE invite DROP COLUMN admitted;",
     ];
     let database = Connection::open(folder.join("state.db")).unwrap();
     for step in &steps[format - 1..] {
@@ -141,7 +143,7 @@ fn requests_and_invites_of_before_they_had_terms_are_kept() {
     let read = records(folder.path());
     let without = |request| RequestRecord { terms: Terms::default(), ..request };
     assert_eq!(read.requests, requests().into_iter().map(without).collect::<Vec<_>>());
-    assert_eq!(read.invites, [InviteRecord { terms: Terms::default(), ..invite() }]);
+    assert_eq!(read.invites, [InviteRecord { terms: Terms::default(), admitted: Vec::new(), ..invite() }]);
     assert!(read.peers.contains(&peer(1)));
     apply(folder.path(), &everything());
     let read = records(folder.path());

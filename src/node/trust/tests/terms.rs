@@ -73,7 +73,8 @@ fn a_late_answer_leaves_the_terms_of_who_is_trusted_already() {
 /// An invite on terms for two nodes.
 fn invite_on(book: &mut TrustBook, terms: Terms) {
     let expires = now().unix_seconds() + 600;
-    let record = InviteRecord { secret: Zeroizing::new([5; 16]), expires, uses_left: 2, terms };
+    let secret = Zeroizing::new([5; 16]);
+    let record = InviteRecord { secret, expires, uses_left: 2, admitted: Vec::new(), terms };
     book.invite(now(), record).unwrap();
 }
 
