@@ -166,6 +166,12 @@ impl TrustBook {
         self.remove_requests(&self.requests_for(key, id));
     }
 
+    pub(super) fn withdraw_requests_by_name(&mut self) {
+        let by_name = self.requests().filter(|ours| matches!(ours.target, Target::Name(_)));
+        let by_name: Vec<Nonce> = by_name.map(|ours| ours.nonce).collect();
+        self.remove_requests(&by_name);
+    }
+
     /// Our requests that can mean no other node than this.
     fn requests_for(&self, key: &PublicKey, id: NodeId) -> Vec<Nonce> {
         let is_for = |target: &Target| match target {

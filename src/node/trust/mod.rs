@@ -198,12 +198,14 @@ impl TrustBook {
         Ok(peer)
     }
 
-    /// Ends trust whose time is over. The token that admitted the peer stays good for others.
+    /// Ends trust whose time is over. The token that admitted the peer stays good for others, but what we asked by name is
+    /// withdrawn: the peer may be who was asked, by whatever name it goes now, and its answer would be trust again.
     pub fn end(&mut self, key: &PublicKey) -> Option<PeerRecord> {
         let peer = self.peers.remove(key)?;
         self.ids.remove(&peer.id);
         self.set_end(*key, peer.expires_unix_ms, None);
         self.settle_requests(key, peer.id);
+        self.withdraw_requests_by_name();
         self.changes.push_back(Change::RemovePeer(*key));
         Some(peer)
     }

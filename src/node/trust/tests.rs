@@ -227,6 +227,19 @@ fn who_is_untrusted_cannot_come_back_by_the_same_token() {
 }
 
 #[test]
+fn who_is_untrusted_cannot_come_back_by_what_was_asked_by_name() {
+    let mut book = book(Mutual::Name);
+    book.request(now(), name("worker"), [1; 16], String::new(), Terms::default()).unwrap();
+    ask(&mut book, 1, None).unwrap();
+    book.approve(now(), &Target::Key(key(1)), &Terms::default()).unwrap();
+    book.untrust(&Target::Key(key(1))).unwrap();
+    assert!(!book.is_awaited(&answer([1; 16])));
+    assert_eq!(book.answered(now(), key(1), id(1), &answer([1; 16])), Err(Drop::Unexpected));
+    assert_eq!(ask(&mut book, 1, Some("worker")), Ok(Verdict::Pending), "nor by asking under that name");
+    assert!(changes(&mut book).contains(&Change::RemoveRequest([1; 16])));
+}
+
+#[test]
 fn certificates_and_floors_only_go_up() {
     let mut book = book(Mutual::Name);
     book.trust(now(), key(1), id(1), None, Via::Key).unwrap();
