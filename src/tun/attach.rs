@@ -5,7 +5,7 @@ use super::error::step;
 use nix::{errno::Errno, ifaddrs::getifaddrs, libc, net::if_::InterfaceFlags};
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io, iter,
     os::fd::AsRawFd,
 };
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -27,14 +27,9 @@ pub fn attach(name: &str, queues: usize) -> Result<Vec<SyncDevice>, TunError> {
         && let Some(_reserved) = reserve(driver(name)?, name).map_err(refused)?
     {
         let first = build(name, true).map_err(refused)?;
-        let mut all = vec![first];
         // A few do as well, where the kernel or the limit of open files has no room for all.
-        while all.len() < queues
-            && let Some(Ok(another)) = all.first().map(SyncDevice::try_clone)
-        {
-            all.push(another);
-        }
-        return Ok(all);
+        let others: Vec<_> = (1..queues).map_while(|_| first.try_clone().ok()).collect();
+        return Ok(iter::once(first).chain(others).collect());
     }
     driver(name)?;
     build(name, false).map(|device| vec![device]).map_err(refused)

@@ -10,10 +10,16 @@ use crate::wire::Drop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Two nodes that trust each other and are connected, the second on these terms.
-fn pair(grant: &str, lifetime: Option<Duration>) -> World {
+/// Two nodes that do not trust each other.
+fn strangers() -> World {
     let mut world = World::new(&[Some("alpha"), Some("beta")]);
     world.run(SECOND);
+    world
+}
+
+/// Two nodes that trust each other and are connected, the second on these terms.
+fn pair(grant: &str, lifetime: Option<Duration>) -> World {
+    let mut world = strangers();
     let [alpha, beta] = [0, 1].map(|number| world.hosts[number].key);
     let terms = Terms { grant: Some(grant.parse().unwrap()), lifetime };
     world.ask(0, Command::Trust(beta, Terms::default())).unwrap();
@@ -124,8 +130,7 @@ fn trusting_again_keeps_the_grant_unless_another_is_said() {
 
 #[test]
 fn a_request_is_approved_on_terms() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     world.ask(0, handshake("beta", Terms::default())).unwrap();
     world.run(SECOND);
     let terms = Terms { grant: Some("ping,udp:53".parse().unwrap()), lifetime: Some(SECOND * 60) };
@@ -139,8 +144,7 @@ fn a_request_is_approved_on_terms() {
 
 #[test]
 fn a_token_on_terms_limits_whoever_redeems_it_also_after_a_restart() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     let invite = Command::Invite { uses: 1, lifetime: SECOND * 600, terms: limited("udp:53", 100) };
     let Ok(Answer::Invited(token)) = world.ask(1, invite) else { panic!("no token") };
     restart(&mut world, 1);
@@ -171,8 +175,7 @@ fn a_token_outlives_the_trust_that_it_gave_and_admits_each_node_once() {
 
 #[test]
 fn a_handshake_on_terms_limits_whoever_approves_also_after_a_restart() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     world.ask(1, handshake("alpha", limited("udp:53", 100))).unwrap();
     restart(&mut world, 1);
     world.run(SECOND * 60);
@@ -184,8 +187,7 @@ fn a_handshake_on_terms_limits_whoever_approves_also_after_a_restart() {
 
 #[test]
 fn a_handshake_with_whom_asked_approves_on_its_terms() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     world.ask(0, handshake("beta", Terms::default())).unwrap();
     world.run(SECOND);
     let id = world.hosts[0].id.to_string();
@@ -196,8 +198,7 @@ fn a_handshake_with_whom_asked_approves_on_its_terms() {
 
 #[test]
 fn handshakes_with_each_other_hold_on_the_terms_of_each() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     world.ask(1, handshake("alpha", limited("udp:53", 100))).unwrap();
     world.run(SECOND);
     world.ask(0, handshake("beta", Terms::default())).unwrap();
@@ -233,8 +234,7 @@ fn a_handshake_with_whom_is_trusted_does_not_outlive_trust() {
 
 #[test]
 fn invites_and_handshakes_on_impossible_terms_are_refused() {
-    let mut world = World::new(&[Some("alpha"), Some("beta")]);
-    world.run(SECOND);
+    let mut world = strangers();
     for seconds in [0, 86_400 * 3651] {
         let invite = Command::Invite { uses: 1, lifetime: SECOND * 600, terms: limited("all", seconds) };
         for command in [invite, handshake("alpha", limited("all", seconds))] {

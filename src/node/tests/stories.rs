@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::world::{World, identity, records};
+use super::world::{STRANGER, World, identity, is_initiation, records};
 use crate::identity::{Identity, Target, TunnelCertificate, TunnelSecret, envelope};
 use crate::node::*;
 use crate::wire::Nat;
@@ -172,7 +172,6 @@ fn a_recorded_initiation_is_met_with_silence_even_after_a_restart() {
     world.run(SECOND * 3);
     for number in 0..2 {
         let saved = records(&world.hosts[number].saved);
-        let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
         let unwrapped = |payload: &[u8]| payload.get(20..).map(<[u8]>::to_vec).unwrap_or_default();
         let inner: Vec<Vec<u8>> = world
             .arrived
@@ -198,10 +197,9 @@ fn a_recorded_initiation_is_met_with_silence_even_after_a_restart() {
 fn under_load_cookies_go_to_where_a_peer_may_be_and_nowhere_else() {
     let mut world = friends();
     world.run(SECOND * 3);
-    let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
     let mut initiations = world.arrived.iter().filter(|(_, _, payload)| is_initiation(payload));
     let (peer, number, initiation) = initiations.next_back().cloned().unwrap();
-    let stranger = super::world::STRANGER.parse().unwrap();
+    let stranger = STRANGER.parse().unwrap();
     world.arrived.clear();
     for _ in 0..200 {
         world.inject(stranger, number, &initiation);

@@ -96,6 +96,11 @@ pub fn identity(seed: u64) -> Identity {
     Identity::generate(&mut ChaCha20Rng::seed_from_u64(seed))
 }
 
+/// Whether a datagram is WireGuard's first.
+pub fn is_initiation(payload: &[u8]) -> bool {
+    matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148)
+}
+
 impl World {
     pub fn new(names: &[Option<&str>]) -> World {
         let now = Now { monotonic: Instant::now(), unix_millis: 1_800_000_000_000 };
@@ -255,7 +260,6 @@ impl World {
 
     /// Handshake initiations that reached a node.
     pub fn initiations(&self, number: usize) -> usize {
-        let is_initiation = |payload: &[u8]| matches!(payload, [1, 0, 0, 0, ..] if payload.len() == 148);
         let of = |payload: &[u8]| is_initiation(payload) || payload.get(20..).is_some_and(is_initiation);
         self.arrived.iter().filter(|(_, host, payload)| *host == number && of(payload)).count()
     }

@@ -120,9 +120,10 @@ impl TrustBook {
             return Err(Drop::Untrusted);
         }
         let answered = request.nonce;
-        let terms = match self.peers.contains_key(&key) {
-            true => Terms::default(),
-            false => self.terms_of(&[self.requests_for(&key, id), vec![answered]].concat()),
+        let terms = if self.peers.contains_key(&key) {
+            Terms::default()
+        } else {
+            self.terms_of(&[self.requests_for(&key, id), vec![answered]].concat())
         };
         self.remove_requests(&[answered]);
         if !answer.approved {

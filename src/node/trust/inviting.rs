@@ -38,7 +38,7 @@ impl TrustBook {
             return Ok(false);
         }
         let place = self.matching(now, &key, redemption).ok_or(Drop::Untrusted)?;
-        let terms = self.invites.get(place).map(|invite| invite.terms.clone()).unwrap_or_default();
+        let terms = self.invites.get(place).ok_or(Drop::Untrusted)?.terms.clone();
         self.trust_on(now, key, id, hostname, Via::Invite, &terms).map_err(|_| Drop::Untrusted)?;
         self.use_up(place, &key);
         Ok(true)

@@ -173,13 +173,12 @@ fn a_name_that_two_peers_claim_is_ambiguous() {
 }
 
 fn invite(book: &mut TrustBook, uses_left: u32) {
-    let record = InviteRecord {
-        secret: Zeroizing::new([5; 16]),
-        expires: now().unix_seconds() + 60,
-        uses_left,
-        admitted: Vec::new(),
-        terms: Terms::default(),
-    };
+    invite_on(book, uses_left, Terms::default());
+}
+
+fn invite_on(book: &mut TrustBook, uses_left: u32, terms: Terms) {
+    let (secret, expires) = (Zeroizing::new([5; 16]), now().unix_seconds() + 60);
+    let record = InviteRecord { secret, expires, uses_left, admitted: Vec::new(), terms };
     book.invite(now(), record).unwrap();
 }
 

@@ -70,18 +70,10 @@ fn a_late_answer_leaves_the_terms_of_who_is_trusted_already() {
     assert_eq!(trusted(&book, 1), ("events".to_owned(), None));
 }
 
-/// An invite on terms for two nodes.
-fn invite_on(book: &mut TrustBook, terms: Terms) {
-    let expires = now().unix_seconds() + 600;
-    let secret = Zeroizing::new([5; 16]);
-    let record = InviteRecord { secret, expires, uses_left: 2, admitted: Vec::new(), terms };
-    book.invite(now(), record).unwrap();
-}
-
 #[test]
 fn the_terms_of_an_invite_hold_from_each_redemption_and_redeeming_again_changes_nothing() {
     let mut book = book(Mutual::Name);
-    invite_on(&mut book, terms("inbox", 60));
+    invite_on(&mut book, 2, terms("inbox", 60));
     let redemption = redemption(1, [5; 16]);
     assert_eq!(book.redeemed(now(), key(1), id(1), &redemption), Ok(true));
     let later = now().after(Duration::from_secs(30));
