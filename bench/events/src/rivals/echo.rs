@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::coalesced::Coalesced;
 use super::nats_raw::Buffer;
-use super::{COALESCE, Name, Place, Publisher, Rival};
+use super::{Name, Place, Publisher, Rival};
 use crate::payload::LEN;
 use crate::progress::Sink;
 
@@ -52,11 +53,7 @@ pub struct Echoed;
 static SHARED: Mutex<Option<TcpStream>> = Mutex::new(None);
 
 /// The sending half.
-pub struct EchoPublisher {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    one_by_one: bool,
-}
+pub struct EchoPublisher(Coalesced);
 
 impl Rival for Echoed {
     type Publisher = EchoPublisher;
@@ -64,7 +61,7 @@ impl Rival for Echoed {
     async fn publisher(_server: &Place, one_by_one: bool) -> Result<EchoPublisher> {
         let stream = SHARED.lock().ok().and_then(|mut shared| shared.take());
         let stream = stream.context("nobody subscribed")?;
-        Ok(EchoPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), one_by_one })
+        Ok(EchoPublisher(Coalesced::new(stream, one_by_one)))
     }
 
     async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
@@ -85,14 +82,11 @@ impl Rival for Echoed {
 
 impl Publisher for EchoPublisher {
     async fn publish(&mut self, payload: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(payload);
-        if self.one_by_one || self.buffer.len() >= COALESCE { self.flush().await } else { Ok(()) }
+        self.0.put([&[], payload, &[]])
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.stream.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        self.0.flush()
     }
 }
 

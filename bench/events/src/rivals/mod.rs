@@ -1,5 +1,6 @@
 //! The rivals: for each a client that publishes and a client that subscribes.
 
+pub mod coalesced;
 pub mod echo;
 pub mod nats_async;
 pub mod nats_raw;
@@ -19,8 +20,6 @@ use crate::progress::Sink;
 
 /// The topic of every event.
 pub const TOPIC: &str = "bench.events";
-/// Raw clients collect this much before they write.
-pub const COALESCE: usize = 64 * 1024;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize)]

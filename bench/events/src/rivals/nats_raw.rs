@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
-use super::{COALESCE, Place, Publisher, Rival, TOPIC};
+use super::coalesced::Coalesced;
+use super::{Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// See the module.
@@ -13,10 +14,8 @@ pub struct NatsRaw;
 
 /// A connection that publishes.
 pub struct NatsPublisher {
-    stream: TcpStream,
-    buffer: Vec<u8>,
+    coalesced: Coalesced,
     head: Vec<u8>,
-    one_by_one: bool,
 }
 
 impl Rival for NatsRaw {
@@ -27,7 +26,7 @@ impl Rival for NatsRaw {
         let mut reader = stream.try_clone()?;
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         let head = format!("PUB {TOPIC} {}\r\n", crate::payload::LEN).into_bytes();
-        Ok(NatsPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head, one_by_one })
+        Ok(NatsPublisher { coalesced: Coalesced::new(stream, one_by_one), head })
     }
 
     async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
@@ -48,16 +47,11 @@ impl Rival for NatsRaw {
 
 impl Publisher for NatsPublisher {
     async fn publish(&mut self, payload: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(&self.head);
-        self.buffer.extend_from_slice(payload);
-        self.buffer.extend_from_slice(b"\r\n");
-        if self.one_by_one || self.buffer.len() >= COALESCE { self.flush().await } else { Ok(()) }
+        self.coalesced.put([&self.head, payload, b"\r\n"])
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.stream.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        self.coalesced.flush()
     }
 }
 

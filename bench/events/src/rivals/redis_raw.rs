@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
+use super::coalesced::Coalesced;
 use super::nats_raw::{Buffer, line_end, trailing_number};
-use super::{COALESCE, Place, Publisher, Rival, TOPIC};
+use super::{Place, Publisher, Rival, TOPIC};
 use crate::progress::Sink;
 
 /// See the module.
@@ -14,10 +15,8 @@ pub struct RedisRaw;
 
 /// A connection that publishes; a thread reads the answers away.
 pub struct RedisPublisher {
-    stream: TcpStream,
-    buffer: Vec<u8>,
+    coalesced: Coalesced,
     head: Vec<u8>,
-    one_by_one: bool,
 }
 
 impl Rival for RedisRaw {
@@ -28,7 +27,7 @@ impl Rival for RedisRaw {
         let mut reader = stream.try_clone()?;
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{TOPIC}\r\n${}\r\n", TOPIC.len(), crate::payload::LEN);
-        Ok(RedisPublisher { stream, buffer: Vec::with_capacity(2 * COALESCE), head: head.into_bytes(), one_by_one })
+        Ok(RedisPublisher { coalesced: Coalesced::new(stream, one_by_one), head: head.into_bytes() })
     }
 
     async fn subscribe(server: &Place, _patterns: usize, mut sink: Sink) -> Result<()> {
@@ -54,16 +53,11 @@ impl Rival for RedisRaw {
 
 impl Publisher for RedisPublisher {
     async fn publish(&mut self, payload: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(&self.head);
-        self.buffer.extend_from_slice(payload);
-        self.buffer.extend_from_slice(b"\r\n");
-        if self.one_by_one || self.buffer.len() >= COALESCE { self.flush().await } else { Ok(()) }
+        self.coalesced.put([&self.head, payload, b"\r\n"])
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.stream.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        self.coalesced.flush()
     }
 }
 
